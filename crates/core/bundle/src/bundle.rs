@@ -1,0 +1,144 @@
+//! The files of one machine: what a follower is told, and all that it is told.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pconf_names::{Digest, MachineName, Mode, Owner, RelativePath, RevisionId, RoleName};
+use serde::{Deserialize, Serialize};
+
+/// Everything that one machine gets at one revision. Files and directories are sorted by path and unique.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    /// The published state that this is a part of.
+    pub revision: RevisionId,
+    /// The machine that it is for.
+    pub machine: MachineName,
+    /// That machine's role.
+    pub role: RoleName,
+    /// Directories to make; what is in them is never touched.
+    pub directories: Vec<Directory>,
+    /// Files to write.
+    pub files: Vec<File>,
+}
+
+/// A directory (of a container's data or log) that has to exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Directory {
+    /// Where, below the machine's root.
+    pub path: RelativePath,
+    /// Set when the directory is made; an existing one keeps its owner.
+    pub owner: Owner,
+    /// Set when the directory is made; an existing one keeps its mode.
+    pub mode: Mode,
+}
+
+/// A file to write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Where, below the machine's root.
+    pub path: RelativePath,
+    /// How it is treated.
+    pub class: Class,
+    /// Numeric owner.
+    pub owner: Owner,
+    /// Permission bits.
+    pub mode: Mode,
+    /// The exact bytes.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// How a file is treated on its way and on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Ordinary configuration.
+    Config,
+    /// Holds key material: its text is shown nowhere, in no diff and no log.
+    Secret,
+}
+
+/// Exact bytes; JSON carries them as `"text"` where they are UTF-8 and as `"base64"` (RFC 4648 section 4) elsewhere.
+///
+/// Any file may hold a secret, so `Debug` shows size and digest only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Encoded", try_from = "Encoded")]
+pub struct Content(Vec<u8>);
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Encoded {
+    Text(String),
+    Base64(String),
+}
+
+impl Content {
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The digest of the bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.0)
+    }
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Content> for Encoded {
+    fn from(content: Content) -> Self {
+        match String::from_utf8(content.0) {
+            Ok(text) => Self::Text(text),
+            Err(binary) => Self::Base64(STANDARD.encode(binary.as_bytes())),
+        }
+    }
+}
+
+impl TryFrom<Encoded> for Content {
+    type Error = base64::DecodeError;
+
+    fn try_from(encoded: Encoded) -> Result<Self, Self::Error> {
+        match encoded {
+            Encoded::Text(text) => Ok(Self(text.into_bytes())),
+            Encoded::Base64(text) => STANDARD.decode(text).map(Self),
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes, sha256 {}", self.0.len(), self.digest())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_travels_intact() -> Result<(), serde_json::Error> {
+        for bytes in [Vec::new(), b"caf\xc3\xa9 {{ x }}\n".to_vec(), (0..=255).collect::<Vec<u8>>()] {
+            let content = Content::from(bytes);
+            let json = serde_json::to_string(&content)?;
+            assert_eq!(serde_json::from_str::<Content>(&json)?, content);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn content_is_never_shown() {
+        let shown = format!("{:?}", Content::from(b"hunter2".to_vec()));
+        assert_eq!(shown, "7 bytes, sha256 f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7");
+    }
+}

@@ -1,0 +1,7 @@
+//! What travels between leader and follower, and how each side knows that it is true.
+
+mod bundle;
+mod report;
+
+pub use bundle::{Bundle, Class, Content, Directory, File};
+pub use report::{Report, ServiceOutcome, ServiceReport, Verdict};
