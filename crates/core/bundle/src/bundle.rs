@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pconf_names::{Digest, MachineName, Mode, Owner, RelativePath, RevisionId, RoleName};
+use pconf_names::{Class, Digest, MachineName, Mode, Owner, RelativePath, RevisionId, RoleName};
 use serde::{Deserialize, Serialize};
 
 /// Everything that one machine gets at one revision. Files and directories are sorted by path and unique.
@@ -50,16 +50,6 @@ pub struct File {
     /// The exact bytes.
     #[serde(flatten)]
     pub content: Content,
-}
-
-/// How a file is treated on its way and on the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Class {
-    /// Ordinary configuration.
-    Config,
-    /// Holds key material: its text is shown nowhere, in no diff and no log.
-    Secret,
 }
 
 /// Exact bytes; JSON carries them as `"text"` where they are UTF-8 and as `"base64"` (RFC 4648 section 4) elsewhere.

@@ -3,5 +3,6 @@
 mod bundle;
 mod report;
 
-pub use bundle::{Bundle, Class, Content, Directory, File};
+pub use bundle::{Bundle, Content, Directory, File};
+pub use pconf_names::Class;
 pub use report::{Report, ServiceOutcome, ServiceReport, Verdict};

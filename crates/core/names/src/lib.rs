@@ -3,12 +3,14 @@
 //! Each type is valid once it exists: a [`RelativePath`] that climbs out of its root, a [`Mode`] with a setuid bit or a
 //! [`MachineName`] that could be read as two path segments cannot be made, so no later line checks again.
 
+mod class;
 mod digest;
 mod name;
 mod path;
 mod permission;
 mod revision;
 
+pub use class::Class;
 pub use digest::Digest;
 pub use name::{InvalidName, MachineName, RoleName};
 pub use path::{InvalidPath, RelativePath};

@@ -1,1 +1,25 @@
-//! Placeholder.
+//! `platform.json` as written, then as usable; and the manifests of a template set.
+//!
+//! Everything here is text in, values or problems out. A [`PlatformFile`] mirrors the text and judges only its syntax; a
+//! [`Platform`] exists only when every reference resolved, every value satisfies the set's [`Schema`] and every machine
+//! has a role of the set. What is wrong comes back all at once, as [`Problem`]s that know their place and the way out.
+
+mod document;
+mod edit;
+mod file;
+mod platform;
+mod problem;
+mod role;
+mod schema;
+mod secrets;
+mod show;
+
+pub use document::document;
+pub use edit::{EditError, add_machine, remove_machine};
+pub use file::PlatformFile;
+pub use platform::{Machine, Platform};
+pub use problem::{Problem, Related, Sources};
+pub use role::{Attributes, Count, ManagedDirectory, RoleManifest};
+pub use schema::Schema;
+pub use secrets::{InvalidSecretName, Secret, SecretKind, SecretName, SecretScope, SecretsManifest};
+pub use show::{render_text, to_json};

@@ -1,0 +1,98 @@
+//! `secrets.json`: what must be secret, how it is made and who reads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use pconf_names::RoleName;
+
+use crate::problem::Problem;
+use crate::role::RoleManifest;
+
+/// What `secrets.json` says: the secrets of a set by name. It declares them; it holds none.
+#[derive(Debug, Clone)]
+pub struct SecretsManifest {
+    /// The secrets by name.
+    pub secrets: BTreeMap<SecretName, Secret>,
+}
+
+/// How one secret is made and who reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// What it is for, for people.
+    pub description: String,
+    /// How it comes to be.
+    pub kind: SecretKind,
+    /// Whether all machines share it.
+    pub scope: SecretScope,
+    /// The roles whose templates may use it; at least one.
+    pub roles: BTreeSet<RoleName>,
+}
+
+/// How a secret comes to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretKind {
+    /// Made by the leader: so many characters of `A-Za-z0-9`.
+    Random {
+        /// The number of characters, 16 to 1024.
+        length: usize,
+    },
+    /// A certificate and its private key, PEM; made self-signed by the leader until the admin brings others.
+    Certificate {
+        /// DNS names that it is for; Tera text over settings and machines.
+        names: Vec<String>,
+    },
+    /// Brought by the admin.
+    External,
+}
+
+/// Whether all machines share a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretScope {
+    /// One value for the whole platform.
+    Platform,
+    /// A value of its own for each machine.
+    Machine,
+}
+
+/// The name of a secret: 1 to 63 of `a-z`, `0-9` and `_`, starting with a letter, so that it is a template variable, a
+/// file name and half of `name@machine` without quoting.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretName(String);
+
+/// The text is no name of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the name of a secret: use 1 to 63 of a-z, 0-9 and `_`, starting with a letter")]
+pub struct InvalidSecretName(String);
+
+impl SecretName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SecretName {
+    type Err = InvalidSecretName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let alphabet = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let good = text.len() <= 63 && text.bytes().all(alphabet) && text.starts_with(|c: char| c.is_ascii_lowercase());
+        if good { Ok(Self(text.to_owned())) } else { Err(InvalidSecretName(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl SecretsManifest {
+    /// Reads `secrets.json`; the roles that it names must be among `roles`.
+    pub fn parse(file_name: &str, text: &str, roles: &BTreeMap<RoleName, RoleManifest>) -> Result<Self, Vec<Problem>> {
+        let _ = (file_name, text, roles);
+        todo!()
+    }
+}
