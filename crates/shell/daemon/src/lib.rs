@@ -1,1 +1,13 @@
-//! Placeholder.
+//! What both programs need to be daemons, and nothing that either of them is for.
+
+mod chain;
+mod config;
+mod serve;
+mod shutdown;
+mod telemetry;
+
+pub use chain::Chain;
+pub use config::{ConfigError, read_private_json};
+pub use serve::serve;
+pub use shutdown::{Shutdown, Trigger};
+pub use telemetry::{InvalidFilter, LogFormat, start_telemetry};
