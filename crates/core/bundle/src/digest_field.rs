@@ -1,0 +1,67 @@
+//! `Content-Digest` (RFC 9530): what ties the bytes of a body to the signature over its head.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// SHA-256 of a body. On the wire exactly `sha-256=:<base64>:`; no other algorithm, no second member.
+#[derive(Debug, Clone, Copy)]
+pub struct ContentDigest([u8; 32]);
+
+impl ContentDigest {
+    /// The digest of `body`.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Self {
+        Self(Sha256::digest(body).into())
+    }
+
+    /// Reads a field value; `None` unless it is exactly of the form above.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
+        let text = value.strip_prefix("sha-256=:")?.strip_suffix(':')?;
+        // The standard alphabet's decoder refuses stray bits, so that a digest has one spelling.
+        STANDARD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+
+    /// Whether `body` is what the digest was made of, compared in constant time.
+    #[must_use]
+    pub fn matches(&self, body: &[u8]) -> bool {
+        self.0.ct_eq(&Self::of(body).0).into()
+    }
+
+    /// The field value.
+    #[must_use]
+    pub fn to_header(&self) -> HeaderValue {
+        crate::header_value(&self.to_text())
+    }
+
+    pub(crate) fn to_text(self) -> String {
+        format!("sha-256=:{}:", STANDARD.encode(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_canonical_sha_256_is_a_digest() {
+        let good = ContentDigest::of(b"").to_text();
+        assert!(ContentDigest::parse(&good).is_some_and(|digest| digest.matches(b"")));
+        for bad in [
+            String::new(),
+            "sha-256=::".to_owned(),
+            good.replace("sha-256", "sha-512"),
+            good.replace("sha-256", "SHA-256"),
+            good.replace("U=:", "V=:"),
+            good.replace("=:", ":"),
+            format!("{good};q=1"),
+            format!("{good}, {good}"),
+            format!(" {good}"),
+        ] {
+            assert!(ContentDigest::parse(&bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Sealing: what travels is unreadable to everybody but the two who share the key, on plain HTTP and in a proxy's log.
+//!
+//! XChaCha20-Poly1305, `nonce (24 bytes) || ciphertext || tag (16 bytes)`. The associated data name the profile, the key
+//! and what is sealed, so that bytes made for one machine, role or revision open as nothing else.
+
+use std::fmt;
+use std::ops::Deref;
+
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use pconf_names::{Digest, MachineName, RevisionId, RoleName};
+use zeroize::Zeroizing;
+
+use crate::bundle::Bundle;
+use crate::entity_tag::EntityTag;
+use crate::keys::{KeyId, Keys, Secret};
+use crate::report::Report;
+use crate::signature::Direction;
+
+/// The nonce of a seal: 24 random bytes, never used twice.
+pub type SealNonce = [u8; 24];
+
+/// A bundle under seal and what an answer says about it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedBundle {
+    /// The revision of the bundle.
+    pub revision: RevisionId,
+    /// The name of the plaintext.
+    pub tag: EntityTag,
+    /// What travels.
+    pub bytes: Vec<u8>,
+}
+
+/// A bundle that was opened with our key and is for this machine, role and revision. Only [`open_bundle`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedBundle {
+    bundle: Bundle,
+    tag: EntityTag,
+}
+
+/// Why sealed bytes do not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Sealed with another key, for another machine, role or revision, or changed on the way.
+    #[error("the seal of the key `{0}` does not fit: it was made for something else, or the bytes were changed")]
+    Seal(KeyId),
+    /// The seal is good and the content is not of this version's form. The content is not quoted: it holds secrets.
+    #[error("what was sealed is not understood here (line {line}, column {column}): are both sides of one version?")]
+    Content {
+        /// Where, from 1.
+        line: usize,
+        /// Where, from 1.
+        column: usize,
+    },
+    /// The content names another machine.
+    #[error("the bundle is for the machine `{found}`, this is `{expected}`")]
+    Machine {
+        /// This machine.
+        expected: MachineName,
+        /// Whose it is.
+        found: MachineName,
+    },
+    /// The content names another role.
+    #[error("the bundle is for the role `{found}`, this machine is a `{expected}`")]
+    Role {
+        /// This machine's role.
+        expected: RoleName,
+        /// Whose it is.
+        found: RoleName,
+    },
+    /// The content names another revision than the answer.
+    #[error("the bundle is of the revision {found}, the answer said {expected}")]
+    Revision {
+        /// What was announced.
+        expected: RevisionId,
+        /// What it is.
+        found: RevisionId,
+    },
+}
+
+/// The plaintext of a bundle: compact JSON. Its digest is the bundle's identity.
+#[must_use]
+pub fn plaintext(bundle: &Bundle) -> Zeroizing<Vec<u8>> {
+    to_json(bundle)
+}
+
+/// Seals a bundle for the machine that `keys` belong to.
+#[must_use]
+pub fn seal_bundle(keys: &Keys, bundle: &Bundle, nonce: SealNonce) -> SealedBundle {
+    let plaintext = plaintext(bundle);
+    let data = associated(keys, &[bundle.role.as_str(), &bundle.revision.to_string()]);
+    SealedBundle {
+        revision: bundle.revision,
+        tag: EntityTag::new(bundle.revision, &Digest::of(&plaintext)),
+        bytes: seal(keys.seal(Direction::ToFollower), &data, &plaintext, nonce),
+    }
+}
+
+/// Opens a bundle that was announced as `revision` for `role`. Nothing in it is read before the seal was found good.
+///
+/// # Errors
+///
+/// See [`OpenError`].
+pub fn open_bundle(
+    keys: &Keys,
+    role: &RoleName,
+    revision: RevisionId,
+    sealed: &[u8],
+) -> Result<VerifiedBundle, OpenError> {
+    let data = associated(keys, &[role.as_str(), &revision.to_string()]);
+    let plaintext = open(keys, Direction::ToFollower, &data, sealed)?;
+    let bundle: Bundle = from_json(&plaintext)?;
+    if bundle.machine != keys.id().machine {
+        return Err(OpenError::Machine { expected: keys.id().machine.clone(), found: bundle.machine });
+    }
+    if bundle.role != *role {
+        return Err(OpenError::Role { expected: role.clone(), found: bundle.role });
+    }
+    if bundle.revision != revision {
+        return Err(OpenError::Revision { expected: revision, found: bundle.revision });
+    }
+    Ok(VerifiedBundle { tag: EntityTag::new(revision, &Digest::of(&plaintext)), bundle })
+}
+
+/// Seals a report for the leader.
+#[must_use]
+pub fn seal_report(keys: &Keys, report: &Report, nonce: SealNonce) -> Vec<u8> {
+    seal(keys.seal(Direction::ToLeader), &associated(keys, &["report"]), &to_json(report), nonce)
+}
+
+/// Opens a report of the machine that `keys` belong to.
+///
+/// # Errors
+///
+/// [`OpenError::Seal`] or [`OpenError::Content`].
+pub fn open_report(keys: &Keys, sealed: &[u8]) -> Result<Report, OpenError> {
+    from_json(&open(keys, Direction::ToLeader, &associated(keys, &["report"]), sealed)?)
+}
+
+impl VerifiedBundle {
+    /// The name of the bundle, for the next `If-None-Match`.
+    #[must_use]
+    pub fn tag(&self) -> &EntityTag {
+        &self.tag
+    }
+}
+
+impl Deref for VerifiedBundle {
+    type Target = Bundle;
+
+    fn deref(&self) -> &Bundle {
+        &self.bundle
+    }
+}
+
+impl fmt::Debug for SealedBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedBundle({}, {} bytes)", self.tag, self.bytes.len())
+    }
+}
+
+/// `pconf-v1`, the key id and the purpose, separated by zero bytes, which none of them can hold.
+fn associated(keys: &Keys, purpose: &[&str]) -> Vec<u8> {
+    let id = keys.id().to_string();
+    [&["pconf-v1", &id], purpose].concat().join("\0").into_bytes()
+}
+
+fn seal(key: &Secret, associated: &[u8], plaintext: &[u8], nonce: SealNonce) -> Vec<u8> {
+    let cipher = XChaCha20Poly1305::new((&**key).into());
+    let payload = Payload { msg: plaintext, aad: associated };
+    let Ok(ciphertext) = cipher.encrypt(&XNonce::from(nonce), payload) else {
+        unreachable!("XChaCha20-Poly1305 takes up to 256 GiB")
+    };
+    [nonce.as_slice(), &ciphertext].concat()
+}
+
+fn open(keys: &Keys, direction: Direction, associated: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    let broken = || OpenError::Seal(keys.id().clone());
+    let (nonce, ciphertext) = sealed.split_first_chunk::<24>().ok_or_else(broken)?;
+    let cipher = XChaCha20Poly1305::new((&**keys.seal(direction)).into());
+    let payload = Payload { msg: ciphertext, aad: associated };
+    cipher.decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| broken())
+}
+
+fn to_json(value: &impl serde::Serialize) -> Zeroizing<Vec<u8>> {
+    let Ok(json) = serde_json::to_vec(value) else { unreachable!("wire types hold nothing that JSON cannot say") };
+    Zeroizing::new(json)
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, OpenError> {
+    serde_json::from_slice(json).map_err(|error| OpenError::Content { line: error.line(), column: error.column() })
+}
