@@ -36,10 +36,14 @@ fn answer(path: &str, booted: &Booted) -> (&'static str, Vec<u8>) {
         "/started" => ("200 OK", booted.started.to_string().into_bytes()),
         "/health" if booted.healthy => ("200 OK", b"healthy".to_vec()),
         "/health" => ("503 Service Unavailable", b"unhealthy".to_vec()),
-        "/files" => ("200 OK", booted.files.keys().map(|path| format!("{path}\n")).collect::<String>().into_bytes()),
+        "/files" => ("200 OK", list(booted).into_bytes()),
         _ => match path.strip_prefix("/files").and_then(|path| booted.files.get(path)) {
             Some(content) => ("200 OK", content.clone()),
             None => ("404 Not Found", b"not read at boot".to_vec()),
         },
     }
+}
+
+fn list(booted: &Booted) -> String {
+    booted.files.keys().fold(String::new(), |list, path| list + path + "\n")
 }

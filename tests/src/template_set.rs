@@ -1,0 +1,111 @@
+//! A template set as small as the promise that it is for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+/// Files of a set by path below `templates/<kind>/`.
+#[derive(Debug, Clone)]
+pub struct TemplateSet {
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl TemplateSet {
+    /// A set of kind `little`: one role `app`, one file `app/conf/app.json` that holds all of `settings`, a data and a
+    /// log folder; settings of any name are allowed.
+    #[must_use]
+    pub fn little() -> Self {
+        let schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "required": ["kind", "settings", "machines"],
+            "properties": {
+                "kind": { "type": "string" },
+                "settings": {
+                    "type": "object",
+                    "properties": { "greeting": { "type": "string", "description": "What to say.", "default": "hello" } }
+                },
+                "machines": { "type": "object", "additionalProperties": { "type": "object" } }
+            }
+        });
+        let role = json!({
+            "description": "An application.",
+            "topology": "cluster",
+            "files": [{ "match": "**", "class": "config", "owner": owner(), "mode": "0640" }],
+            "directories": [
+                { "path": "app/data", "owner": owner(), "mode": "0750" },
+                { "path": "app/log", "owner": owner(), "mode": "0750" }
+            ]
+        });
+        Self { files: BTreeMap::new() }
+            .json("platform.schema.json", &schema)
+            .json("platform.example.json", &json!({ "kind": "little", "settings": {}, "machines": {} }))
+            .text("derived.json.tera", "{}\n")
+            .json("secrets.json", &json!({}))
+            .json("app/role.json", &role)
+            .text("app/app/conf/app.json.tera", "{{ settings | json }}\n")
+    }
+
+    /// Adds or replaces a file.
+    #[must_use]
+    pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.insert(path.to_owned(), content.into());
+        self
+    }
+
+    /// Adds or replaces a text file.
+    #[must_use]
+    pub fn text(self, path: &str, content: &str) -> Self {
+        self.file(path, content.as_bytes())
+    }
+
+    /// Adds or replaces a JSON file.
+    #[must_use]
+    pub fn json(self, path: &str, content: &Value) -> Self {
+        self.text(path, &format!("{content:#}\n"))
+    }
+
+    /// Takes a file out.
+    #[must_use]
+    pub fn without(mut self, path: &str) -> Self {
+        self.files.remove(path);
+        self
+    }
+
+    /// Changes a JSON file of the set.
+    pub fn edit(self, path: &str, change: impl FnOnce(&mut Value)) -> Result<Self> {
+        let mut content = serde_json::from_slice(self.files.get(path).map_or(&b"null"[..], Vec::as_slice))?;
+        change(&mut content);
+        Ok(self.json(path, &content))
+    }
+
+    /// Writes it below `folder`, as kind `little`; files that it no longer has are removed.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        let set = folder.join("little");
+        for (path, content) in &self.files {
+            let place = set.join(path);
+            if fs::read(&place).is_ok_and(|present| &present == content) {
+                continue;
+            }
+            fs::create_dir_all(place.parent().unwrap_or(&set))?;
+            let draft = place.with_extension("draft~");
+            fs::write(&draft, content)?;
+            fs::rename(&draft, &place)?;
+        }
+        for path in crate::tree::read(&set)?.iter().filter(|(_, entry)| entry.content.is_some()).map(|(path, _)| path) {
+            if !self.files.contains_key(path) {
+                fs::remove_file(set.join(path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whoever runs the tests: only root may give files away.
+#[must_use]
+pub(crate) fn owner() -> String {
+    format!("{}:{}", rustix::process::geteuid(), rustix::process::getegid())
+}
