@@ -5,6 +5,7 @@
 //! `RESOLVE_BENEATH`, or component by component where the kernel or a seccomp filter does not offer it). Whoever reads a
 //! file sees the old bytes or the new ones: write a draft, sync it, rename it, sync the folder.
 
+mod create;
 mod error;
 mod folder;
 mod found;
@@ -12,6 +13,7 @@ mod root;
 mod state;
 mod write;
 
+pub use create::create_state;
 pub use error::FilesError;
 pub use found::{Found, FoundFile, Obstacle};
 pub use root::Root;

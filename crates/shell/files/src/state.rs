@@ -75,7 +75,7 @@ pub fn read_state(path: &Path) -> Result<Option<Vec<u8>>, FilesError> {
     }
 }
 
-fn make_private(folder: &Path) -> Result<(), FilesError> {
+pub(crate) fn make_private(folder: &Path) -> Result<(), FilesError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).attempt("make the folder", folder)
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pconf_names::{Mode, Owner, RelativePath};
-use rustix::fs::{AtFlags, Gid, OFlags, Uid};
+use rustix::fs::{AtFlags, Gid, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use crate::error::{Attempt as _, FilesError};
@@ -60,9 +60,25 @@ pub(crate) fn replace(
     owner: Option<Owner>,
     mode: u32,
 ) -> Result<(), Errno> {
+    place(folder, name, bytes, owner, mode, RenameFlags::empty())
+}
+
+/// As [`replace`], but an existing file stays as it is and gives `EEXIST`.
+pub(crate) fn create(folder: BorrowedFd<'_>, name: &str, bytes: &[u8], mode: u32) -> Result<(), Errno> {
+    place(folder, name, bytes, None, mode, RenameFlags::NOREPLACE)
+}
+
+fn place(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    bytes: &[u8],
+    owner: Option<Owner>,
+    mode: u32,
+    flags: RenameFlags,
+) -> Result<(), Errno> {
     let draft = format!("{DRAFT}{}-{}", std::process::id(), DRAFTS.fetch_add(1, Ordering::Relaxed));
     let moved = make_draft(folder, &draft, bytes, owner, mode)
-        .and_then(|()| rustix::fs::renameat(folder, &*draft, folder, name));
+        .and_then(|()| rustix::fs::renameat_with(folder, &*draft, folder, name, flags));
     if let Err(error) = moved {
         // The draft may not exist; the error worth telling is the first one.
         let _ = rustix::fs::unlinkat(folder, &*draft, AtFlags::empty());

@@ -1,0 +1,26 @@
+//! Making a private file that must never replace another.
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode};
+use rustix::io::Errno;
+
+use crate::error::{Attempt as _, FilesError};
+use crate::root::FOLDER;
+use crate::state::make_private;
+use crate::write::create;
+
+/// Makes the file at `path` durably, with mode 0600, in a folder that is made with mode 0700 if missing; `false` where it
+/// exists already, which is then left as it is. It appears whole or not at all.
+pub fn create_state(path: &Path, bytes: &[u8]) -> Result<bool, FilesError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_private(folder)?;
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or(Errno::INVAL).attempt("make", path)?;
+    let made = rustix::fs::openat(CWD, folder, FOLDER, Mode::empty())
+        .and_then(|folder| create(folder.as_fd(), name, bytes, 0o600));
+    match made {
+        Err(Errno::EXIST) => Ok(false),
+        made => made.map(|()| true).attempt("make", path),
+    }
+}
