@@ -4,15 +4,25 @@
 //! [`Platform`] exists only when every reference resolved, every value satisfies the set's [`Schema`] and every machine
 //! has a role of the set. What is wrong comes back all at once, as [`Problem`]s that know their place and the way out.
 
+mod describe;
 mod document;
 mod edit;
 mod file;
+mod fill;
+mod json_text;
+mod judge;
+mod machines;
+mod manifest;
 mod platform;
+mod pointer;
 mod problem;
+mod references;
 mod role;
 mod schema;
 mod secrets;
 mod show;
+mod suggest;
+mod syntax;
 
 pub use document::document;
 pub use edit::{EditError, add_machine, remove_machine};

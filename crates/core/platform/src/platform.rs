@@ -7,7 +7,11 @@ use pconf_names::{MachineName, RoleName};
 use serde_json::{Map, Value};
 
 use crate::file::PlatformFile;
+use crate::fill;
+use crate::machines;
+use crate::pointer;
 use crate::problem::Problem;
+use crate::references::{self, Resolved};
 use crate::role::RoleManifest;
 use crate::schema::Schema;
 
@@ -24,7 +28,7 @@ pub struct Platform {
 }
 
 /// One machine of a platform.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Machine {
     /// Its name, the key in `machines`.
     pub name: MachineName,
@@ -41,11 +45,20 @@ impl Platform {
         schema: &Schema,
         roles: &BTreeMap<RoleName, RoleManifest>,
     ) -> Result<Self, Vec<Problem>> {
-        let _ = (file, schema, roles);
-        todo!()
+        let (document, mut problems) = settle(file, schema);
+        let kind = file.kind().map(str::to_owned).map_err(|problem| add(&mut problems, vec![problem]));
+        let machines = machines::check(document.get("machines"), &file.json, roles);
+        let machines = machines.map_err(|found| add(&mut problems, found));
+        match (kind, machines) {
+            (Ok(kind), Ok(machines)) if problems.is_empty() => {
+                let settings = document.get("settings").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+                Ok(Self { kind, settings, machines, file: file.clone() })
+            }
+            _ => Err(in_order(problems)),
+        }
     }
 
-    /// Where the value at a JSON pointer (e.g. `/settings/domain`) stands in the file; `None` for a default.
+    /// What to underline to mean the value at a JSON pointer (e.g. `/settings/domain`); `None` for a default.
     #[must_use]
     pub fn place_of(&self, pointer: &str) -> Option<Range<usize>> {
         self.file.place_of(pointer)
@@ -53,7 +66,55 @@ impl Platform {
 
     /// A problem with the value at a JSON pointer, or with the closest value around it that is written.
     #[must_use]
-    pub fn problem_at(&self, pointer: &str, code: &'static str, message: String, help: String) -> Problem {
+    pub fn problem_at(
+        &self,
+        pointer: &str,
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Problem {
         self.file.problem_at(pointer, code, message, help)
     }
+}
+
+/// The document with defaults filled in and references resolved, and what the schema and the references have against it.
+pub(crate) fn settle(file: &PlatformFile, schema: &Schema) -> (Value, Vec<Problem>) {
+    let mut document = file.json.value.clone();
+    fill::fill(schema, &mut document);
+    let Resolved { mut value, failed, unresolved } = references::resolve(&document, &file.json);
+    // A reference to an object may have brought one that lacks what its new place has defaults for.
+    fill::fill(schema, &mut value);
+
+    // A value that could not be resolved is not judged, nor is the choice between alternatives around it.
+    let mut problems = schema.problems(&value, &file.json, &|at, is_choice| {
+        failed.iter().any(|failed| pointer::is_within(at, failed) || (is_choice && pointer::is_within(failed, at)))
+    });
+    for unresolved in unresolved {
+        // A default that follows a setting which is missing would tell the same thing a second time.
+        let is_told = file.json.place(&unresolved.at).is_none()
+            && problems.iter().any(|problem| {
+                problem.code == "missing-key"
+                    && unresolved.absent.as_ref().is_some_and(|absent| *absent == problem.subject)
+            });
+        if !is_told {
+            problems.push(unresolved.problem);
+        }
+    }
+    (value, problems)
+}
+
+/// Adds the problems whose place has none yet: the schema and the checks in code may have noticed the same thing.
+fn add(problems: &mut Vec<Problem>, more: Vec<Problem>) {
+    for problem in more {
+        if !problems.iter().any(|known| known.span == problem.span && known.subject == problem.subject) {
+            problems.push(problem);
+        }
+    }
+}
+
+fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let place = |problem: &Problem| problem.span.as_ref().map(|span| (span.start, span.end));
+    problems.sort_by(|a, b| (place(a), &a.subject, &a.message).cmp(&(place(b), &b.subject, &b.message)));
+    problems.dedup();
+    problems
 }

@@ -5,9 +5,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use pconf_names::RoleName;
+use serde::Deserialize;
 
+use crate::json_text::JsonText;
+use crate::manifest;
+use crate::pointer;
 use crate::problem::Problem;
 use crate::role::RoleManifest;
+use crate::suggest;
 
 /// What `secrets.json` says: the secrets of a set by name. It declares them; it holds none.
 #[derive(Debug, Clone)]
@@ -47,9 +52,11 @@ pub enum SecretKind {
 }
 
 /// Whether all machines share a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SecretScope {
     /// One value for the whole platform.
+    #[default]
     Platform,
     /// A value of its own for each machine.
     Machine,
@@ -90,9 +97,76 @@ impl fmt::Display for SecretName {
 }
 
 impl SecretsManifest {
-    /// Reads `secrets.json`; the roles that it names must be among `roles`.
+    /// Reads `secrets.json`; the roles that it names must be among `roles`. `file_name` is how problems call it.
     pub fn parse(file_name: &str, text: &str, roles: &BTreeMap<RoleName, RoleManifest>) -> Result<Self, Vec<Problem>> {
-        let _ = (file_name, text, roles);
-        todo!()
+        let json = manifest::read(file_name, text, SCHEMA)?;
+        let written: BTreeMap<String, Written> = manifest::typed(&json)?;
+        let mut problems = Vec::new();
+        let mut secrets = BTreeMap::new();
+        for (name, secret) in written {
+            let at = pointer::child("", &name);
+            for (index, role) in secret.roles.iter().enumerate().filter(|(_, role)| !roles.contains_key(*role)) {
+                let known: Vec<_> = roles.keys().map(RoleName::as_str).collect();
+                let help = suggest::help(role.as_str(), &known, "the template set has no roles");
+                let message = format!("there is no role `{role}`");
+                problems.push(json.problem(&format!("{at}/roles/{index}"), "unknown-role", message, help));
+            }
+            match (name.parse(), secret.understood(&at, &json)) {
+                (Ok(name), Ok(secret)) => {
+                    secrets.insert(name, secret);
+                }
+                (_, Err(problem)) => problems.push(problem),
+                // The schema's `secret-name` is this very rule.
+                (Err(InvalidSecretName(_)), Ok(_)) => {}
+            }
+        }
+        if problems.is_empty() { Ok(Self { secrets }) } else { Err(problems) }
+    }
+}
+
+const SCHEMA: &str = include_str!("secrets.schema.json");
+
+#[derive(Deserialize)]
+struct Written {
+    description: String,
+    kind: WrittenKind,
+    length: Option<usize>,
+    #[serde(default)]
+    scope: SecretScope,
+    roles: Vec<RoleName>,
+    names: Option<Vec<String>>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum WrittenKind {
+    Random,
+    Certificate,
+    External,
+}
+
+impl Written {
+    fn understood(self, at: &str, json: &JsonText) -> Result<Secret, Problem> {
+        let stray = |key: &str, of: &str| {
+            let message = format!("`{key}` is for {of}");
+            Err(json.key_problem(&pointer::child(at, key), "stray-key", message, "remove it, or change the kind"))
+        };
+        if self.length.is_some() && self.kind != WrittenKind::Random {
+            return stray("length", "random secrets only");
+        }
+        if self.names.is_some() && self.kind != WrittenKind::Certificate {
+            return stray("names", "certificates only");
+        }
+        let kind = match (self.kind, self.names) {
+            (WrittenKind::Random, _) => SecretKind::Random { length: self.length.unwrap_or(32) },
+            (WrittenKind::Certificate, Some(names)) => SecretKind::Certificate { names },
+            (WrittenKind::Certificate, None) => {
+                let help = "write \"names\": [\"{{ settings.domain }}\"]";
+                return Err(json.problem(at, "missing-key", "a certificate needs `names`", help));
+            }
+            (WrittenKind::External, _) => SecretKind::External,
+        };
+        let roles = self.roles.into_iter().collect();
+        Ok(Secret { description: self.description, kind, scope: self.scope, roles })
     }
 }
