@@ -127,7 +127,7 @@ impl Judge<'_> {
         match (rule.is_empty(), about) {
             (_, None) => rule,
             (true, Some(about)) => about,
-            (false, Some(about)) => format!("{rule} ({about})"),
+            (false, Some(about)) => format!("{rule}. {about}"),
         }
     }
 
@@ -155,7 +155,7 @@ impl Judge<'_> {
         let help = self.with_about(&here, format!("write \"{key}\": {example}"));
         Problem {
             span: self.json.key_span_of(self.at),
-            ..self.json.problem(&here, "missing-key", "it is missing", help)
+            ..self.json.problem(&here, "missing-key", format!("`{key}` is missing"), help)
         }
     }
 

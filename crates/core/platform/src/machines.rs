@@ -69,7 +69,7 @@ fn one(
             let help = format!("write \"role\": one of {}", listed(roles));
             Err(Problem {
                 span: json.key_span_of(&at),
-                ..json.problem(&pointer::child(&at, "role"), "missing-key", "it is missing", help)
+                ..json.problem(&pointer::child(&at, "role"), "missing-key", "`role` is missing", help)
             })
         }
         None => Err(json.problem(&at, "wrong-type", "a machine has to be an object", "write { \"role\": \"ROLE\" }")),

@@ -90,12 +90,10 @@ pub(crate) fn settle(file: &PlatformFile, schema: &Schema) -> (Value, Vec<Proble
         failed.iter().any(|failed| pointer::is_within(at, failed) || (is_choice && pointer::is_within(failed, at)))
     });
     for unresolved in unresolved {
-        // A default that follows a setting which is missing would tell the same thing a second time.
-        let is_told = file.json.place(&unresolved.at).is_none()
-            && problems.iter().any(|problem| {
-                problem.code == "missing-key"
-                    && unresolved.absent.as_ref().is_some_and(|absent| *absent == problem.subject)
-            });
+        // What follows a setting that is missing would only tell the same thing a second time.
+        let is_told = problems.iter().any(|problem| {
+            problem.code == "missing-key" && unresolved.absent.as_deref() == Some(problem.subject.as_str())
+        });
         if !is_told {
             problems.push(unresolved.problem);
         }
