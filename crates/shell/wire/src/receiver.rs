@@ -1,0 +1,208 @@
+//! The answering side: what reaches a handler was verified, and what leaves it is signed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use pconf_bundle::signature::{
+    Direction, Question, Rejection, ReplayGuard, ReplayLimits, VerifiedHead, VerifiedRequest, verify_head,
+};
+use pconf_bundle::{Authorities, Code, KeyId, Keys, Problem, UnixSeconds};
+use pconf_names::MachineName;
+use tokio::time::timeout;
+use tracing::{error, info};
+
+use crate::clock::Clock;
+use crate::payload::{Payload, Reply, problem};
+use crate::refusal::refuse;
+
+/// How long the body of a verified head may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a receiver has to know of those who may ask.
+pub trait Peers: Send + Sync + 'static {
+    /// The keys of a known id. A revoked machine's are found too: it gets a signed refusal from its handler.
+    fn keys(&self, id: &KeyId) -> Option<Arc<Keys>>;
+
+    /// Keeps, through a restart, that a request of `id` was accepted which was created `at`, ahead of our clock. Given
+    /// back to [`Receiver::new`] by the next life; only the largest of each key counts.
+    ///
+    /// # Errors
+    ///
+    /// The disk's. The request is then answered with `internal`.
+    fn remember_ahead(&self, id: &KeyId, at: UnixSeconds) -> io::Result<()>;
+}
+
+/// Verifies requests and signs answers. One per listener and direction, shared by all its connections.
+pub struct Receiver<P> {
+    direction: Direction,
+    authorities: Authorities,
+    peers: P,
+    clock: Clock,
+    longest_body: usize,
+    replays: Mutex<ReplayGuard>,
+}
+
+/// A verified request.
+#[derive(Debug)]
+pub struct Received {
+    /// Method, path, query and headers. Only what the signature covers may change what is done: method, path, query,
+    /// `accept`, `content-type`, `if-none-match`, `prefer`.
+    pub head: Parts,
+    /// The signed bytes.
+    pub body: Bytes,
+    question: Arc<Question>,
+}
+
+impl Received {
+    /// Who asks.
+    #[must_use]
+    pub fn machine(&self) -> &MachineName {
+        &self.question.key_id().machine
+    }
+
+    /// Whose key signed it.
+    #[must_use]
+    pub fn key_id(&self) -> &KeyId {
+        self.question.key_id()
+    }
+
+    /// The keys that it was signed with; what is sealed for the answer is sealed with the same.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<Keys> {
+        self.question.keys()
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The path as it was signed.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
+    /// A covered header as text.
+    #[must_use]
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+impl<P: Peers> Receiver<P> {
+    /// A receiver for requests in `direction` to `authorities`, with bodies of at most `longest_body` bytes. `ahead` is
+    /// what [`Peers::remember_ahead`] kept in earlier lives.
+    #[must_use]
+    pub fn new(
+        direction: Direction,
+        authorities: Authorities,
+        peers: P,
+        clock: Clock,
+        longest_body: usize,
+        ahead: BTreeMap<KeyId, UnixSeconds>,
+    ) -> Self {
+        let replays = Mutex::new(ReplayGuard::new(ReplayLimits::default(), clock.now(), ahead));
+        Self { direction, authorities, peers, clock, longest_body, replays }
+    }
+
+    /// Answers one request: verified before `handler` sees it, signed after.
+    pub async fn serve<H, F>(&self, request: Request<Body>, handler: H) -> Response<Body>
+    where
+        H: FnOnce(Received) -> F,
+        F: Future<Output = Result<Reply, Problem>>,
+    {
+        let received = match self.receive(request).await {
+            Ok(received) => received,
+            Err(refused) => return refused,
+        };
+        let question = Arc::clone(&received.question);
+        let answer = handler(received).await.unwrap_or_else(|fault| problem(&fault));
+        sign(&question, answer, self.clock.now().wall)
+    }
+
+    /// Verifies a request: head, then body.
+    async fn receive(&self, request: Request<Body>) -> Result<Received, Response<Body>> {
+        let (head, body) = request.into_parts();
+        let verified = self.verify(&head).map_err(|refused| *refused)?;
+        let body = match timeout(BODY_TIMEOUT, Limited::new(body, self.longest_body).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            fault => {
+                let too_large = fault.is_ok_and(|read| read.is_err_and(|fault| fault.is::<LengthLimitError>()));
+                let code = if too_large { Code::BodyTooLarge } else { Code::BadRequest };
+                return Err(sign(&verified.without_body(), problem(&code.into()), self.clock.now().wall));
+            }
+        };
+        match verified.with_body(body) {
+            Ok(VerifiedRequest { question, body }) => Ok(Received { head, body, question: Arc::new(question) }),
+            Err(rejected) => Err(self.reject(&rejected.question, rejected.rejection)),
+        }
+    }
+
+    fn verify(&self, head: &Parts) -> Result<VerifiedHead, Box<Response<Body>>> {
+        let authentic = verify_head(head, self.direction, &self.authorities, |id| self.peers.keys(id))
+            .map_err(|refusal| Box::new(refuse(&refusal)))?;
+        let admitted = {
+            let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+            authentic.admit(&mut replays, self.clock.now())
+        };
+        let verified = admitted.map_err(|rejected| Box::new(self.reject(&rejected.question, rejected.rejection)))?;
+        match verified.ahead.map(|at| self.peers.remember_ahead(verified.key_id(), at)) {
+            None | Some(Ok(())) => Ok(verified),
+            Some(Err(fault)) => {
+                error!(key = %verified.key_id(), error = %fault, "cannot keep that a request came from a clock ahead of ours");
+                Err(Box::new(sign(&verified.without_body(), problem(&Code::Internal.into()), self.clock.now().wall)))
+            }
+        }
+    }
+
+    fn reject(&self, question: &Question, rejection: Rejection) -> Response<Body> {
+        info!(key = %question.key_id(), ?rejection, "signed request rejected");
+        let now = self.clock.now().wall;
+        let fault = match rejection {
+            Rejection::ClockSkew => Problem::clock_skew(now),
+            Rejection::Replayed | Rejection::Overloaded | Rejection::DigestMismatch => rejection.code().into(),
+        };
+        sign(question, problem(&fault), now)
+    }
+}
+
+/// Signs an answer; hashes nothing, the payload knows its digest.
+fn sign(question: &Question, answer: Reply, now: UnixSeconds) -> Response<Body> {
+    let (mut head, payload) = answer.into_parts();
+    let has_no_body = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let (bytes, digest) = if has_no_body { Payload::empty() } else { payload }.into_parts();
+    if head.status == StatusCode::SERVICE_UNAVAILABLE && !head.headers.contains_key(RETRY_AFTER) {
+        head.headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    match question.sign_response(head.status, &mut head.headers, digest, now) {
+        Ok(()) => Response::from_parts(head, Body::from(bytes)),
+        Err(cause) => {
+            error!(error = %cause, "an answer could not be signed");
+            unsigned_internal()
+        }
+    }
+}
+
+/// Only a handler that sets a covered header twice gets here; the other side takes it for a failure of transport.
+fn unsigned_internal() -> Response<Body> {
+    problem(&Code::Internal.into()).map(|payload| Body::from(payload.into_parts().0))
+}
+
+impl<P> std::fmt::Debug for Receiver<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver")
+            .field("direction", &self.direction)
+            .field("authorities", &self.authorities)
+            .finish_non_exhaustive()
+    }
+}
