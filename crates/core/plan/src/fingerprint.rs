@@ -1,0 +1,24 @@
+//! What makes two bundles of one revision the same.
+
+use std::fmt::Write as _;
+
+use pconf_bundle::Bundle;
+use pconf_names::Digest;
+
+/// The digest of all that a bundle says about a machine, apart from the revision's number.
+///
+/// It is of the meaning and not of the bytes that travelled, so that a leader that writes its JSON differently after an
+/// upgrade still serves the same revision.
+#[must_use]
+pub fn fingerprint(bundle: &Bundle) -> Digest {
+    let mut text = String::new();
+    // Writing to a string cannot fail; a path holds no line break.
+    let _ = writeln!(text, "{} {}", bundle.machine, bundle.role);
+    for directory in &bundle.directories {
+        let _ = writeln!(text, "directory {} {} {}", directory.owner, directory.mode, directory.path);
+    }
+    for file in &bundle.files {
+        let _ = writeln!(text, "file {} {} {} {}", file.owner, file.mode, file.content.digest(), file.path);
+    }
+    Digest::of(text.as_bytes())
+}

@@ -1,0 +1,77 @@
+//! Why a bundle is not taken. Nothing was touched; each reason says the way out.
+
+use std::fmt;
+
+use pconf_names::{MachineName, RelativePath, RevisionId, RoleName};
+
+/// A bundle that is not taken, as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is for another machine.
+    #[error(
+        "the bundle is for {role} `{machine}`, which this machine is not: compare `machine` and `role` in \
+             config-follower.json with platform.json"
+    )]
+    NotForUs {
+        /// Whose it is.
+        machine: MachineName,
+        /// That machine's role.
+        role: RoleName,
+    },
+    /// It is older than what this machine has.
+    #[error(
+        "revision {offered} is older than {known}, which this machine already has: if the leader was restored from \
+             a backup, its revisions have to go on from a higher epoch"
+    )]
+    Older {
+        /// What was offered.
+        offered: RevisionId,
+        /// What was seen before.
+        known: RevisionId,
+    },
+    /// Its number was used for something else.
+    #[error(
+        "revision {0} was seen with other content before: publish again, so that the content gets a number of its own"
+    )]
+    OtherContent(RevisionId),
+    /// It says two things about one path.
+    #[error("the bundle has `{0}` twice, or as a file and as a folder: this is a fault of the leader, upgrade it")]
+    Contradiction(RelativePath),
+    /// Something else stands where files have to be.
+    #[error("{}", list(.0))]
+    Obstructed(Vec<InTheWay>),
+}
+
+/// Something that stands where a file or folder of the bundle has to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InTheWay {
+    /// The path that the bundle wants.
+    pub wanted: RelativePath,
+    /// What stands there or on the way there.
+    pub obstacle: Obstacle,
+}
+
+/// What stands at a path and is not replaced.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Obstacle {
+    /// Where it stands.
+    pub at: RelativePath,
+    /// What it is, with its article: `a symbolic link`.
+    pub what: &'static str,
+}
+
+fn list(all: &[InTheWay]) -> String {
+    // The same link is in the way of every file below it.
+    let mut obstacles: Vec<&Obstacle> = all.iter().map(|each| &each.obstacle).collect();
+    obstacles.sort_unstable();
+    obstacles.dedup();
+    let mut said: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
+    said.push(format!("move {} away; nothing was touched", if obstacles.len() == 1 { "it" } else { "them" }));
+    said.join("; ")
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is {}", self.at, self.what)
+    }
+}

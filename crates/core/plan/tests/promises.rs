@@ -1,0 +1,248 @@
+//! What the planner promises, one sentence each.
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a failed expectation is a failed test")]
+
+mod world;
+
+use pconf_names::RevisionId;
+use pconf_plan::{ContainerState, DebtState, Ledger, Refusal, plan};
+use world::{World, bundle, container, path};
+
+/// A machine with the usual containers, carried to revision 1.
+fn converged() -> World {
+    let mut world = World::with(vec![
+        container("core", &["core/conf"]),
+        container("hfs", &["hfs/conf", "core/data"]),
+        container("proxy", &["nginx/conf/nginx.conf"]),
+        container("monitor", &[]),
+    ]);
+    world.converge(&set(1, "one"));
+    world
+}
+
+fn set(number: u64, text: &str) -> pconf_bundle::Bundle {
+    bundle(
+        number,
+        &["core/data"],
+        &[
+            ("core/conf/core.yml", text),
+            ("hfs/conf/hfs.yml", "hfs"),
+            ("nginx/conf/nginx.conf", "proxy"),
+            ("pryv.yml", "p"),
+        ],
+    )
+}
+
+#[test]
+fn the_first_plan_makes_everything_and_restarts_every_reader_once() {
+    let mut world =
+        World::with(vec![container("core", &["core"]), container("all", &["."]), container("none", &["elsewhere"])]);
+    world.containers[2].state = ContainerState::Stopped;
+    assert_eq!(
+        world.plan(&set(1, "one")).unwrap().to_string(),
+        "\
+revision 1.1
+\x20 make     core/  (9999:9999 0755)
+\x20 make     core/conf/  (9999:9999 0755)
+\x20 make     core/data/  (9999:9999 0750)
+\x20 make     hfs/  (9999:9999 0755)
+\x20 make     hfs/conf/  (9999:9999 0755)
+\x20 make     nginx/  (9999:9999 0755)
+\x20 make     nginx/conf/  (9999:9999 0755)
+\x20 create   core/conf/core.yml
+\x20 create   hfs/conf/hfs.yml
+\x20 create   nginx/conf/nginx.conf
+\x20 create   pryv.yml
+\x20 restart  all  (reads core/conf/core.yml, hfs/conf/hfs.yml, nginx/conf/nginx.conf, pryv.yml)
+\x20 restart  core  (reads core/conf/core.yml)
+"
+    );
+}
+
+#[test]
+fn a_machine_at_its_goal_has_nothing_to_do() {
+    let world = converged();
+    let plan = world.plan(&set(2, "one")).unwrap();
+    assert!(plan.is_empty());
+    assert_eq!(plan.to_string(), "revision 1.2: nothing to do\n");
+    assert_eq!(plan.untouched, ["core", "hfs", "proxy"]);
+}
+
+#[test]
+fn only_the_readers_of_a_changed_file_restart() {
+    let world = converged();
+    assert_eq!(
+        world.plan(&set(2, "two")).unwrap().to_string(),
+        "\
+revision 1.2
+\x20 change   core/conf/core.yml
+\x20 restart  core  (reads core/conf/core.yml)
+"
+    );
+}
+
+#[test]
+fn a_container_that_its_operator_stopped_stays_stopped_until_it_is_started() {
+    let mut world = converged();
+    world.containers[0].state = ContainerState::Stopped;
+    assert_eq!(
+        world.plan(&set(2, "two")).unwrap().to_string(),
+        "\
+revision 1.2
+\x20 change   core/conf/core.yml
+\x20 leave    core  (stopped by its operator; reads core/conf/core.yml)
+"
+    );
+    world.converge(&set(2, "two"));
+    assert_eq!(world.containers[0].state, ContainerState::Stopped);
+    assert_eq!(world.ledger.running(), Some(RevisionId { epoch: 1, number: 2 }));
+    assert!(world.ledger.owed.contains_key("core"), "resumed from a pause it would still run on the old file");
+    world.start("core");
+    world.converge(&set(3, "two"));
+    assert!(world.ledger.owed.is_empty());
+}
+
+#[test]
+fn files_that_left_the_set_go_and_their_folders_too_but_nothing_else() {
+    let mut world = converged();
+    world.put("core/conf/theirs.yml", "theirs");
+    world.put("core/data/file", "theirs");
+    let fewer = bundle(2, &["core/data"], &[("pryv.yml", "p")]);
+    assert_eq!(
+        world.plan(&fewer).unwrap().to_string(),
+        "\
+revision 1.2
+\x20 remove   core/conf/core.yml
+\x20 remove   hfs/conf/hfs.yml
+\x20 remove   nginx/conf/nginx.conf
+\x20 remove   nginx/conf/  (if nothing is left in it)
+\x20 remove   nginx/  (if nothing is left in it)
+\x20 remove   hfs/conf/  (if nothing is left in it)
+\x20 remove   hfs/  (if nothing is left in it)
+\x20 remove   core/conf/  (if nothing is left in it)
+\x20 restart  core  (reads core/conf/core.yml)
+\x20 restart  hfs  (reads hfs/conf/hfs.yml)
+\x20 restart  proxy  (reads nginx/conf/nginx.conf)
+"
+    );
+    world.converge(&fewer);
+    assert_eq!(world.files(), ["core/conf/theirs.yml", "core/data/file", "pryv.yml"]);
+    assert!(!world.disk.contains_key(&path("hfs")));
+}
+
+#[test]
+fn a_file_may_become_a_folder() {
+    let mut world = World::default();
+    world.converge(&bundle(1, &[], &[("dns", "x")]));
+    world.converge(&bundle(2, &[], &[("dns/conf/dns.json", "x")]));
+    assert_eq!(world.files(), ["dns/conf/dns.json"]);
+}
+
+#[test]
+fn foreign_content_is_replaced_and_foreign_owners_are_corrected_without_a_restart() {
+    let mut world = converged();
+    world.put("core/conf/core.yml", "edited by hand");
+    world.give_away("hfs/conf/hfs.yml");
+    assert_eq!(
+        world.plan(&set(2, "one")).unwrap().to_string(),
+        "\
+revision 1.2
+\x20 change   core/conf/core.yml
+\x20 permit   hfs/conf/hfs.yml  (9999:9999 0640)
+\x20 restart  core  (reads core/conf/core.yml)
+"
+    );
+}
+
+#[test]
+fn whatever_is_no_ordinary_file_refuses_the_whole_bundle_and_says_the_way_out() {
+    let mut world = World::default();
+    world.obstruct("core", "a symbolic link");
+    world.obstruct("pryv.yml", "a file with a second name (hard link)");
+    let refusal = world.plan(&set(1, "one")).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "`core` is a symbolic link; `pryv.yml` is a file with a second name (hard link); \
+         move them away; nothing was touched"
+    );
+}
+
+#[test]
+fn data_may_be_elsewhere_behind_a_link() {
+    let mut world = World::default();
+    world.converge(&bundle(1, &[], &[("core/conf/core.yml", "one")]));
+    world.obstruct("core/data", "a symbolic link");
+    assert!(world.plan(&bundle(2, &["core/data"], &[("core/conf/core.yml", "one")])).unwrap().is_empty());
+}
+
+#[test]
+fn history_only_goes_forward() {
+    let mut world = converged();
+    world.converge(&set(5, "five"));
+    let refused = |goal| world.plan(&goal).unwrap_err().to_string();
+    assert_eq!(
+        refused(set(4, "four")),
+        "revision 1.4 is older than 1.5, which this machine already has: if the leader was restored from a backup, its revisions have to go on from a higher epoch"
+    );
+    assert_eq!(
+        refused(set(5, "other")),
+        "revision 1.5 was seen with other content before: publish again, so that the content gets a number of its own"
+    );
+    assert!(world.plan(&set(5, "five")).unwrap().is_empty());
+}
+
+#[test]
+fn a_bundle_of_another_machine_or_role_is_refused() {
+    let world = World::default();
+    let ledger = Ledger::default();
+    let observed = world.observe(&set(1, "one"));
+    let (co2, core) = ("co2".parse().unwrap(), "core".parse().unwrap());
+    let refusal = plan(&set(1, "one"), &co2, &core, &ledger, &observed).unwrap_err();
+    assert!(matches!(refusal, Refusal::NotForUs { .. }));
+}
+
+#[test]
+fn a_bundle_that_contradicts_itself_is_refused() {
+    let world = World::default();
+    for goal in [
+        bundle(1, &[], &[("a", "x"), ("a/b", "y")]),
+        bundle(1, &["a"], &[("a", "x")]),
+        bundle(1, &["a/b"], &[("a", "x")]),
+        bundle(1, &[], &[("a", "x"), ("a", "x")]),
+    ] {
+        assert_eq!(world.plan(&goal), Err(Refusal::Contradiction(path("a"))));
+    }
+}
+
+#[test]
+fn a_container_that_died_of_our_change_is_started_again() {
+    let mut world = converged();
+    // The file and the ledger are written; the restart that follows does not hold.
+    world.power = Some(2);
+    world.begin(&set(2, "broken"));
+    world.ledger.failed("core", "exited with code 1");
+    world.containers[0].state = ContainerState::Stopped;
+    let plan = world.plan(&set(3, "mended")).unwrap();
+    assert_eq!(plan.restarts.len(), 1);
+    let mut ledger = world.ledger.clone();
+    ledger.intend(&set(3, "mended"), &plan);
+    assert!(matches!(ledger.owed["core"].state, DebtState::Failed { .. }), "a crash now would not forget it");
+}
+
+#[test]
+fn without_an_engine_files_are_written_and_nothing_is_said_about_readers() {
+    let mut world = converged();
+    let mut observed = world.observe(&set(2, "two"));
+    observed.containers = None;
+    let plan = plan(&set(2, "two"), &world::machine(), &world::role(), &world.ledger, &observed).unwrap();
+    assert_eq!(plan.to_string(), "revision 1.2\n  change   core/conf/core.yml\n");
+    world.containers.clear();
+}
+
+#[test]
+fn the_ledger_survives_its_text_form() {
+    let mut world = converged();
+    world.begin(&set(2, "two"));
+    let text = serde_json::to_string_pretty(&world.ledger).unwrap();
+    assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), world.ledger);
+    assert!(!text.contains("\"two\""), "it holds digests and no content");
+}
