@@ -48,7 +48,7 @@ impl Engine {
     /// The engine of this machine.
     pub fn here() -> Result<Self> {
         Program::named("docker").arg("info").succeed().context("tests/run starts a Docker engine")?;
-        let run = env::var("PCONF_PREFIX").unwrap_or_else(|_| "pconf-test-".to_owned());
+        let run = env::var("PCONF_PREFIX").unwrap_or_else(|_| "pt-".to_owned());
         Ok(Self { prefix: format!("{run}{}-", process::id()) })
     }
 

@@ -52,6 +52,12 @@ pub fn post(to: SocketAddr, path: &str, headers: &str, body: &str) -> Result<Ans
     )
 }
 
+/// Sends a recorded request again, word for word; `head` is everything before the empty line.
+pub fn repeat(to: SocketAddr, head: &str, body: &str) -> Result<Answer> {
+    // Only the wish to keep the connection is not signed, and reading to the end needs it closed.
+    exchange(to, &format!("{head}\r\nConnection: close\r\n\r\n{body}"))
+}
+
 fn exchange(with: SocketAddr, request: &str) -> Result<Answer> {
     let mut connection = TcpStream::connect_timeout(&with, Duration::from_secs(2))?;
     connection.set_read_timeout(Some(Duration::from_secs(10)))?;

@@ -21,7 +21,7 @@ mod tunnel;
 mod wait;
 
 pub use engine::{Engine, ImageName, Moment, Project};
-pub use http::{Answer, get, post};
+pub use http::{Answer, get, post, repeat};
 pub use loopback::Loopback;
 pub use machine::Machine;
 pub use platform::Platform;

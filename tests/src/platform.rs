@@ -86,6 +86,14 @@ impl Platform {
         Ok(platform)
     }
 
+    /// Changes one value of `config-leader.json`; read at the next start.
+    pub fn configure_leader(&self, name: &str, value: Value) -> Result<()> {
+        let path = self.path("leader/config-leader.json");
+        let mut configuration: Value = serde_json::from_slice(&fs::read(&path)?)?;
+        configuration[name] = value;
+        Ok(fs::write(path, format!("{configuration:#}\n"))?)
+    }
+
     /// Declares one more machine in `platform.json`, which is not written yet.
     pub fn add_machine(&mut self, name: &str, role: &str) -> Result<()> {
         let number = u8::try_from(self.machines.len() + 10).context("a platform of 240 machines at most")?;
@@ -280,12 +288,19 @@ impl Platform {
         self.get("/status")?.json()
     }
 
+    /// Waits until the leader has problems with its input, or has none.
+    pub fn wait_for_problems(&self, any: bool) -> Result<()> {
+        let what = if any { "the leader says what is wrong" } else { "the leader says that all is well" };
+        eventually(what, || Ok((self.status()?["problems"].is_null() != any).then_some(())))
+            .with_context(|| self.logs())
+    }
+
     /// Everything that the programs have printed, for the message of a failed wait.
     #[must_use]
     pub fn logs(&self) -> String {
         let mut logs = format!("\n--- leader\n{}", self.leader_log());
         for (name, machine) in &self.machines {
-            logs.push_str(&format!("\n--- {name}\n{}", machine.log().unwrap_or_default()));
+            logs = logs + "\n--- " + name + "\n" + &machine.log().unwrap_or_default();
         }
         logs
     }

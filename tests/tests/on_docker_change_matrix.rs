@@ -1,0 +1,164 @@
+//! Five machines of a Pryv platform with all their containers: a change restarts who reads it, where it is read, once.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use promises::{Engine, ImageName, Platform, Project, get};
+use serde_json::{Value, json};
+
+/// Machines with the services that restart there, by the names of their containers.
+type Restarts = Vec<(&'static str, &'static [&'static str])>;
+
+fn on_both_cores(services: &'static [&'static str]) -> Restarts {
+    vec![("co1", services), ("co2", services)]
+}
+
+/// A setting, what it becomes, and who reads it.
+fn settings() -> Vec<(&'static str, Value, Restarts)> {
+    vec![
+        (
+            "/uploads/maxSizeMb",
+            json!(21),
+            vec![
+                ("co1", &["core", "hfs", "nginx"]),
+                ("co2", &["core", "hfs", "nginx"]),
+                ("reg-master", &["nginx"]),
+                ("reg-slave", &["nginx"]),
+                ("static", &["nginx"]),
+            ],
+        ),
+        ("/mfa/mode", json!("challenge-verify"), on_both_cores(&["mfa"])),
+        ("/logs/keepDays", json!(61), on_both_cores(&["core", "hfs", "preview", "webhooks"])),
+        ("/auth/sessionMaxAge", json!(1_209_600_001), on_both_cores(&["core", "preview"])),
+        ("/auth/customFunction", json!("module.exports = (context, done) => done();"), on_both_cores(&["core"])),
+        (
+            "/dns/customEntries",
+            json!({ "shop": { "ip": "203.0.113.99" } }),
+            vec![("reg-master", &["dns", "register"]), ("reg-slave", &["dns"])],
+        ),
+        ("/mail/sender/name", json!("Somebody else"), vec![("reg-master", &["mail"])]),
+        ("/mail/templates/welcomeEmail/fr/subject", json!("Bienvenue"), vec![("reg-master", &["mail"])]),
+        ("/service/name", json!("Another name"), vec![("reg-master", &["mail", "register"])]),
+        ("/accounts/invitationTokens", json!([]), vec![("reg-master", &["register"])]),
+        ("/hostings/hosting1/name", json!("Hosting One"), vec![("reg-master", &["register"])]),
+        ("/webApps/mfa", json!("https://mfa.example/app/"), vec![("static", &["nginx"])]),
+    ]
+}
+
+/// A secret's file, and who reads it.
+fn secrets() -> Vec<(&'static str, Restarts)> {
+    vec![
+        ("core_mail_key", vec![("co1", &["core"]), ("co2", &["core"]), ("reg-master", &["mail"])]),
+        ("sso_cookie_sign_secret@co1", vec![("co1", &["core"])]),
+        ("register_admin_key", vec![("reg-master", &["register"])]),
+    ]
+}
+
+/// The shipped example, with everything on this host: addresses, names and images of this test.
+fn on_this_host(engine: &Engine) -> Result<Platform> {
+    let mut platform = Platform::shipped("pryv", None)?;
+    let network = platform.network();
+    let prefix = engine.prefix().to_owned();
+    platform.edit(|document| {
+        let settings = &mut document["settings"];
+        settings["audit"]["syslog"]["socket"] = Value::Null;
+        for service in ["core", "hfs", "preview", "webhooks", "mfa", "mongodb", "influxdb", "register", "dns", "mail"] {
+            settings["docker"]["images"][service] = json!(ImageName::StandIn.as_str());
+        }
+        settings["docker"]["images"]["adminPanel"] = json!(ImageName::StandIn.as_str());
+        settings["docker"]["images"]["webAuth"] = json!(ImageName::StandIn.as_str());
+        settings["docker"]["images"]["nginx"] = json!(ImageName::Nginx.as_str());
+        settings["docker"]["images"]["redis"] = json!(ImageName::Redis.as_str());
+        for (number, (name, machine)) in (100..).zip(document["machines"].as_object_mut().into_iter().flatten()) {
+            machine["ip"] = json!(network.address(number));
+            machine["containerPrefix"] = json!(format!("{prefix}{name}_"));
+            if machine.get("vpnIp").is_some() {
+                machine["vpnIp"] = machine["ip"].clone();
+            }
+        }
+    })?;
+    for (_, machine) in platform.machines() {
+        machine.configure("docker", json!("/var/run/docker.sock"))?;
+    }
+    Ok(platform)
+}
+
+fn start_services(engine: &Engine, platform: &mut Platform) -> Result<()> {
+    let projects: Vec<_> = platform
+        .machines()
+        .map(|(name, machine)| Project::new(&format!("{}{name}", engine.prefix()), &machine.root().join("pryv.yml")))
+        .collect();
+    let starting: Vec<_> = projects.into_iter().map(|project| thread::spawn(move || project.up())).collect();
+    for started in starting {
+        started.join().map_err(|_| anyhow!("compose was not started"))??;
+    }
+    Ok(())
+}
+
+fn containers(engine: &Engine, expected: &[(&str, &[&str])]) -> BTreeMap<String, usize> {
+    let prefix = engine.prefix();
+    expected
+        .iter()
+        .flat_map(|(machine, services)| services.iter().map(move |service| (format!("{prefix}{machine}_{service}"), 1)))
+        .collect()
+}
+
+#[test]
+fn a_change_restarts_exactly_its_readers_on_exactly_their_machines_once() -> Result<()> {
+    let engine = Engine::here()?;
+    let mut platform = on_this_host(&engine)?;
+    platform.start()?;
+    start_services(&engine, &mut platform)?;
+    let running = engine.running()?;
+    assert_eq!(running.len(), 8 + 8 + 6 + 3 + 2, "{running:?}");
+
+    for (setting, value, expected) in settings() {
+        let since = engine.moment()?;
+        platform.roll_out(|platform| platform.set(setting, value))?;
+        assert_eq!(engine.starts_since(since)?, containers(&engine, &expected), "after {setting}{}", platform.logs());
+    }
+    for (secret, expected) in secrets() {
+        let since = engine.moment()?;
+        platform.roll_out(|platform| platform.write_secret(secret, &"n3w".repeat(11)))?;
+        assert_eq!(engine.starts_since(since)?, containers(&engine, &expected), "after {secret}{}", platform.logs());
+    }
+
+    // What a container booted with is what lies on its machine.
+    let core = format!("{}co1_core", engine.prefix());
+    let booted = get(engine.standin(&core)?, "/files/app/conf/core.yml")?.text();
+    assert_eq!(booted, platform.machine("co1")?.read("core/conf/core.yml")?);
+    ensure!(booted.contains(&"n3w".repeat(11)));
+
+    // Another way to write the same is no change: no revision, no restart. The mistake in between shows that the leader
+    // has looked at both.
+    let since = engine.moment()?;
+    let revision = platform.revision()?;
+    platform.write_text("{")?;
+    platform.wait_for_problems(true)?;
+    platform.write_text(&format!("// the same, in one line\n{}", serde_json::to_string(platform.document())?))?;
+    platform.wait_for_problems(false)?;
+    assert_eq!(platform.converged()?, revision);
+    assert_eq!(engine.starts_since(since)?, BTreeMap::new(), "{}", platform.logs());
+    assert_eq!(engine.running()?, running);
+    Ok(())
+}
+
+#[test]
+fn a_service_that_its_operator_stopped_stays_stopped() -> Result<()> {
+    let engine = Engine::here()?;
+    let mut platform = Platform::little(&promises::TemplateSet::little(), &["a"])?;
+    let machine = platform.machine("a")?;
+    machine.configure("docker", json!("/var/run/docker.sock"))?;
+    let mount = format!("{}:/app/conf:ro", machine.root().join("app/conf").display());
+    platform.start()?;
+    let stopped = engine.run("stopped", ImageName::StandIn, &["--volume", &mount])?;
+    let reader = engine.run("reader", ImageName::StandIn, &["--volume", &mount])?;
+    engine.run("bystander", ImageName::StandIn, &[])?;
+    promises::Program::named("docker").args(["stop", &stopped]).succeed().context("stop")?;
+    let since = engine.moment()?;
+    platform.roll_out(|platform| platform.set("/greeting", json!("changed")))?;
+    assert_eq!(engine.starts_since(since)?, BTreeMap::from([(reader.clone(), 1)]), "{}", platform.logs());
+    assert_eq!(get(engine.standin(&reader)?, "/files/app/conf/app.json")?.text(), "{\"greeting\":\"changed\"}\n");
+    Ok(())
+}
