@@ -3,6 +3,8 @@
 use jsonschema::JsonType;
 use serde_json::Value;
 
+use crate::schema::{Alternatives, Schema};
+
 /// What a value is for: the description of the most specific schema that has one, else its title.
 pub(crate) fn purpose(schemas: &[&Value]) -> Option<String> {
     let text = |keyword| schemas.iter().find_map(|schema| schema.get(keyword)?.as_str());
@@ -48,6 +50,78 @@ pub(crate) fn choices(options: &Value) -> String {
     match words.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => words.concat(),
+    }
+}
+
+/// What a value may be, e.g. `Whole number from 1 to 65535`; empty where the schema does not say.
+pub(crate) fn facts(schema: &Schema, schemas: &[&Value]) -> String {
+    let found = |keyword| schemas.iter().find_map(|schema| schema.get(keyword));
+    if let Some(options) = found("enum") {
+        return format!("One of {}", choices(options));
+    }
+    if let Some(value) = found("const") {
+        return format!("Always {value}");
+    }
+    if let Some(of) = found("type") {
+        let types: Vec<&str> = match of {
+            Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect(),
+        };
+        let words: Vec<_> = types.iter().map(|of| of_type(of, schema, schemas)).collect();
+        return capitalised(&words.join(" or "));
+    }
+    let alternatives = found("oneOf").or_else(|| found("anyOf")).and_then(Value::as_array);
+    let mut words: Vec<String> = Vec::new();
+    for alternative in alternatives.into_iter().flatten() {
+        let one = facts(schema, &schema.expand(&[alternative], Alternatives::LeftOut));
+        let one = if words.is_empty() { one } else { uncapitalised(&one) };
+        if !one.is_empty() && !words.iter().any(|known| known.eq_ignore_ascii_case(&one)) {
+            words.push(one);
+        }
+    }
+    words.join(" or ")
+}
+
+fn of_type(of: &str, schema: &Schema, schemas: &[&Value]) -> String {
+    let found = |keyword| schemas.iter().find_map(|schema| schema.get(keyword));
+    match of {
+        "string" => match found("format").and_then(Value::as_str) {
+            Some(name) => format(name).0.trim_start_matches("an ").trim_start_matches("a ").to_owned(),
+            None => "text".to_owned(),
+        },
+        "integer" | "number" => {
+            let what = if of == "integer" { "whole number" } else { "number" };
+            match (found("minimum"), found("maximum")) {
+                (Some(least), Some(most)) => format!("{what} from {least} to {most}"),
+                (Some(least), None) => format!("{what}, at least {least}"),
+                (None, Some(most)) => format!("{what}, at most {most}"),
+                (None, None) => what.to_owned(),
+            }
+        }
+        "boolean" => "true or false".to_owned(),
+        "array" => {
+            let items = found("items").map(|items| facts(schema, &schema.expand(&[items], Alternatives::LeftOut)));
+            match items {
+                Some(items) if !items.is_empty() => format!("list, each: {}", uncapitalised(&items)),
+                _ => "list".to_owned(),
+            }
+        }
+        "object" => "object".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
+}
+
+/// With a small first letter, unless it starts an abbreviation such as URL.
+fn uncapitalised(text: &str) -> String {
+    let mut rest = text.chars();
+    match rest.next() {
+        Some(first) if !rest.as_str().starts_with(char::is_uppercase) => first.to_lowercase().chain(rest).collect(),
+        _ => text.to_owned(),
     }
 }
 

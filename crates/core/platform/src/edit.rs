@@ -98,7 +98,9 @@ fn input(value: &Value) -> CstInputValue {
         Value::Number(number) => CstInputValue::Number(number.to_string()),
         Value::String(text) => CstInputValue::String(text.clone()),
         Value::Array(list) => CstInputValue::Array(list.iter().map(input).collect()),
-        Value::Object(map) => CstInputValue::Object(map.iter().map(|(key, value)| (key.clone(), input(value))).collect()),
+        Value::Object(map) => {
+            CstInputValue::Object(map.iter().map(|(key, value)| (key.clone(), input(value))).collect())
+        }
     }
 }
 
@@ -106,7 +108,8 @@ fn input(value: &Value) -> CstInputValue {
 fn one_line(value: &Value) -> String {
     match value {
         Value::Object(map) if !map.is_empty() => {
-            let entry = |(key, value): (&String, &Value)| format!("{}: {}", Value::String(key.clone()), one_line(value));
+            let entry =
+                |(key, value): (&String, &Value)| format!("{}: {}", Value::String(key.clone()), one_line(value));
             format!("{{ {} }}", map.iter().map(entry).collect::<Vec<_>>().join(", "))
         }
         Value::Array(list) => format!("[{}]", list.iter().map(one_line).collect::<Vec<_>>().join(", ")),

@@ -13,6 +13,7 @@ mod json_text;
 mod judge;
 mod machines;
 mod manifest;
+mod manual;
 mod platform;
 mod pointer;
 mod problem;

@@ -5,7 +5,7 @@
 
 use jsonschema::{Draft, Validator};
 use pconf_names::{MachineName, Mode, Owner, RelativePath, RoleName};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::json_text::JsonText;
 use crate::judge;
@@ -105,33 +105,42 @@ impl Schema {
         }
     }
 
+    /// The defaults that their own subschemas refuse. All are judged by one validator: a property per default, which refers
+    /// to its subschema within the document, since a subschema may refer to the rest of it.
     fn refused_defaults(&self) -> Vec<Problem> {
         let mut places = Vec::new();
         defaults(&self.json.value, "", &mut places);
-        places.iter().flat_map(|place| self.refused_default(place)).collect()
-    }
-
-    /// What is wrong with the default of the subschema at `place`.
-    fn refused_default(&self, place: &str) -> Vec<Problem> {
-        let Some(default) = self.json.value.pointer(&pointer::child(place, "default")) else { return Vec::new() };
-        if mentions_reference(default) {
-            // What a reference resolves to is known with a platform.json only; the whole is validated there.
+        // What a reference resolves to is known with a platform.json only; the whole is validated there.
+        let defaults: Vec<(String, &Value)> = places
+            .into_iter()
+            .filter_map(|place| Some((self.json.value.pointer(&pointer::child(&place, "default"))?, place)))
+            .filter(|(default, _)| !mentions_reference(default))
+            .map(|(default, place)| (place, default))
+            .collect();
+        if defaults.is_empty() {
             return Vec::new();
         }
-        // The subschema may refer to the rest of the document, so it is judged from within it.
-        let mut document = serde_json::Map::new();
-        document.insert("$ref".to_owned(), Value::String(format!("#/$defs/whole{place}")));
-        document.insert("$defs".to_owned(), serde_json::json!({ "whole": rebased(&self.json.value) }));
-        let Ok(validator) = options().build(&Value::Object(document)) else { return Vec::new() };
-        let pointer = pointer::child(place, "default");
-        validator
-            .iter_errors(default)
-            .map(|error| {
-                let at = format!("{pointer}{}", error.instance_path().as_str());
-                let message = format!("the default does not satisfy its own schema: {error}");
-                self.json.problem(&at, "refused-default", message, "change the default or the schema")
+        let properties: Map<String, Value> = (0..)
+            .zip(&defaults)
+            .map(|(index, (place, _)): (usize, _)| {
+                (index.to_string(), json!({ "$ref": format!("#/$defs/whole{place}") }))
             })
-            .collect()
+            .collect();
+        let document = json!({ "properties": properties, "$defs": { "whole": rebased(&self.json.value) } });
+        let instance: Value = (0..)
+            .zip(&defaults)
+            .map(|(index, (_, default)): (usize, _)| (index.to_string(), (*default).clone()))
+            .collect();
+        let Ok(validator) = options().build(&document) else { return Vec::new() };
+        let errors = validator.iter_errors(&instance).filter_map(|error| {
+            let mut path = error.instance_path().as_str().splitn(3, '/').skip(1);
+            let (place, _) = defaults.get(path.next()?.parse::<usize>().ok()?)?;
+            let below = path.next().map(|rest| format!("/{rest}")).unwrap_or_default();
+            let at = format!("{}{below}", pointer::child(place, "default"));
+            let message = format!("the default does not satisfy its own schema: {error}");
+            Some(self.json.problem(&at, "refused-default", message, "change the default or the schema"))
+        });
+        errors.collect()
     }
 }
 

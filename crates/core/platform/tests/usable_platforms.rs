@@ -1,0 +1,128 @@
+//! What a right platform.json comes to.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+
+mod common;
+
+use common::{check, roles, schema, shown};
+use pconf_platform::{Platform, PlatformFile, document};
+use serde_json::{Value, json};
+
+const EXAMPLE: &str = include_str!("set/platform.example.json");
+
+fn usable(text: &str) -> Platform {
+    check(text).unwrap_or_else(|problems| panic!("{}", shown(&problems, "platform.json", text)))
+}
+
+fn with_settings(settings: &str) -> Value {
+    let machines =
+        "{ \"reg\": { \"role\": \"reg-master\", \"ip\": \"203.0.113.10\" }, \"co1\": { \"role\": \"core\" } }";
+    let text = format!("{{ \"kind\": \"small\", \"settings\": {settings}, \"machines\": {machines} }}");
+    usable(&text).settings
+}
+
+#[test]
+fn defaults_are_filled_in_and_references_resolved() {
+    let platform = usable(EXAMPLE);
+    let machines: Vec<_> = platform.machines.values().map(|machine| &machine.fields).collect();
+    insta::assert_json_snapshot!(json!({ "settings": platform.settings, "machines": machines }));
+}
+
+#[test]
+fn a_value_that_is_only_a_reference_keeps_the_type() {
+    let settings = with_settings(
+        r#"{ "domain": "a.example", "mail": { "sender": { "name": "x" }, "port": "${settings.uploads.maxSizeMb}" },
+             "uploads": { "types": ["${settings.mail.method}/${settings.mail.port}x"] }, "trace": "${settings.storage}" }"#
+            .replace("/${settings.mail.port}x", "/x")
+            .as_str(),
+    );
+    assert_eq!(settings["mail"]["port"], json!(50));
+    assert_eq!(settings["trace"], Value::Null);
+    assert_eq!(settings["uploads"]["types"], json!(["plain/x"]));
+}
+
+#[test]
+fn text_that_looks_like_another_syntax_is_only_text() {
+    for (written, meant) in [
+        ("{{ phone_number }}", "{{ phone_number }}"),
+        ("{username} #{RESET_URL} $host $$", "{username} #{RESET_URL} $host $$"),
+        ("$${settings.domain}", "${settings.domain}"),
+        ("$$${settings.domain}", "$${settings.domain}"),
+        ("${settings.domain}${settings.trace2}", ""),
+        ("\\u00e9\\n\\\"'", "é\n\"'"),
+        ("${settings.uploads.maxSizeMb} MB", "50 MB"),
+        ("${machines.reg.ip}", "203.0.113.10"),
+        ("${settings.uploads.types.0}", "a/b"),
+    ] {
+        if meant.is_empty() {
+            continue;
+        }
+        let settings = with_settings(&format!(
+            r#"{{ "domain": "a.example", "uploads": {{ "types": ["a/b"] }},
+                 "mail": {{ "sender": {{ "name": "x" }}, "host": "{written}" }} }}"#
+        ));
+        assert_eq!(settings["mail"]["host"], json!(meant), "{written}");
+    }
+}
+
+#[test]
+fn a_reference_brings_what_its_own_place_has_defaults_for() {
+    let settings = with_settings(
+        r#"{ "domain": "a.example", "mail": { "sender": { "name": "x", "address": "x@${settings.domain}" } } }"#,
+    );
+    assert_eq!(settings["mail"]["sender"]["address"], json!("x@a.example"));
+    assert_eq!(settings["home"], json!("https://www.a.example/"));
+    // Half of `mail` has defaults, but its sender must be written: it does not appear by itself.
+    assert_eq!(with_settings(r#"{ "domain": "a.example" }"#).get("mail"), None);
+}
+
+#[test]
+fn later_stages_can_point_at_a_setting() {
+    let platform = usable(EXAMPLE);
+    let place = |pointer| platform.place_of(pointer).map(|span| &EXAMPLE[span]);
+    assert_eq!(place("/settings/domain"), Some("\"small.example\""));
+    assert_eq!(place("/settings/mail/sender"), Some("\"sender\""));
+    assert_eq!(place("/settings/uploads/types/1"), Some("\"text/plain\""));
+    assert_eq!(place("/settings/uploads/maxSizeMb"), None);
+    let problem = platform.problem_at("/settings/uploads/maxSizeMb", "too-much", "the disk is full", "buy another");
+    insta::assert_snapshot!(shown(&[problem], "platform.json", EXAMPLE));
+}
+
+#[test]
+fn the_documented_file_shows_every_setting_and_means_the_same() {
+    let documented = document(&schema(), "platform.example.json", EXAMPLE).unwrap();
+    let (before, after) = (usable(EXAMPLE), usable(&documented));
+    assert_eq!((before.settings, before.machines), (after.settings, after.machines));
+    let again = document(&schema(), "platform.example.json", EXAMPLE).unwrap();
+    assert_eq!(documented, again);
+    insta::assert_snapshot!(documented);
+}
+
+#[test]
+fn every_line_that_is_switched_off_can_be_switched_on() {
+    let shortest = r#"{ "kind": "small", "settings": { "domain": "a.example" },
+        "machines": { "all": { "role": "singlenode" } } }"#;
+    let documented = document(&schema(), "platform.example.json", shortest).unwrap();
+    insta::assert_snapshot!(documented);
+    let switched_on: String =
+        documented.lines().map(|line| format!("{}\n", without_mark(&without_mark(line)))).collect();
+    let settings = usable(&switched_on).settings;
+    assert_eq!(settings["mail"]["host"], json!("smtp.small.example"), "{switched_on}");
+    assert_eq!(settings["uploads"], json!({ "maxSizeMb": 50, "types": [] }));
+}
+
+/// The line switched on, if it is a setting that is switched off.
+fn without_mark(line: &str) -> String {
+    let Some((indent, rest)) = line.split_once("// ") else { return line.to_owned() };
+    let is_setting = ["\"", "}", "]"].iter().any(|start| rest.trim_start().starts_with(start));
+    let is_inside = rest.starts_with("  //");
+    if indent.trim().is_empty() && (is_setting || is_inside) { format!("{indent}{rest}") } else { line.to_owned() }
+}
+
+#[test]
+fn the_kind_is_known_before_the_set_is() {
+    let kind = |text| PlatformFile::parse("platform.json", text).unwrap().kind().map(str::to_owned);
+    assert_eq!(kind("{ \"kind\": \"small\" }"), Ok("small".to_owned()));
+    assert_eq!(kind("{ \"kind\": 1 }").map_err(|problem| problem.message), Err("the kind has to be a text".to_owned()));
+    assert_eq!(kind("{}").map_err(|problem| problem.message), Err("`kind` is missing".to_owned()));
+    assert_eq!(roles().len(), 4);
+}
