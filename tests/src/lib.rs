@@ -15,6 +15,7 @@ mod machine;
 mod platform;
 mod process;
 mod program;
+pub mod pryv;
 mod template_set;
 mod tree;
 mod tunnel;

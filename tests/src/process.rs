@@ -24,6 +24,7 @@ impl Daemon {
         let mut command = program.into_command();
         command.stdin(std::process::Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        remember(&child)?;
         Ok(Self { child, log: log.to_owned() })
     }
 
@@ -61,6 +62,15 @@ impl Daemon {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("no such process id")?;
         Ok(kill_process(pid, signal)?)
     }
+}
+
+/// Notes it in the file that `PCONF_STARTED` names, so that a script can end what a killed caller left running.
+fn remember(child: &Child) -> Result<()> {
+    if let Some(list) = std::env::var_os("PCONF_STARTED") {
+        let mut file = File::options().create(true).append(true).open(list)?;
+        std::io::Write::write_all(&mut file, format!("{}\n", child.id()).as_bytes())?;
+    }
+    Ok(())
 }
 
 impl Drop for Daemon {

@@ -1,10 +1,10 @@
 //! Five machines of a Pryv platform with all their containers: a change restarts who reads it, where it is read, once.
 
 use std::collections::BTreeMap;
-use std::thread;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
-use promises::{Engine, ImageName, Platform, Project, get};
+use anyhow::{Context as _, Result, ensure};
+use promises::pryv::{CONTAINERS, on_this_host, once_each, start_services};
+use promises::{Engine, ImageName, Platform, get};
 use serde_json::{Value, json};
 
 /// Machines with the services that restart there, by the names of their containers.
@@ -55,73 +55,24 @@ fn secrets() -> Vec<(&'static str, Restarts)> {
     ]
 }
 
-/// The shipped example, with everything on this host: addresses, names and images of this test.
-fn on_this_host(engine: &Engine) -> Result<Platform> {
-    let mut platform = Platform::shipped("pryv", None)?;
-    let network = platform.network();
-    let prefix = engine.prefix().to_owned();
-    platform.edit(|document| {
-        let settings = &mut document["settings"];
-        settings["audit"]["syslog"]["socket"] = Value::Null;
-        for service in ["core", "hfs", "preview", "webhooks", "mfa", "mongodb", "influxdb", "register", "dns", "mail"] {
-            settings["docker"]["images"][service] = json!(ImageName::StandIn.as_str());
-        }
-        settings["docker"]["images"]["adminPanel"] = json!(ImageName::StandIn.as_str());
-        settings["docker"]["images"]["webAuth"] = json!(ImageName::StandIn.as_str());
-        settings["docker"]["images"]["nginx"] = json!(ImageName::Nginx.as_str());
-        settings["docker"]["images"]["redis"] = json!(ImageName::Redis.as_str());
-        for (number, (name, machine)) in (100..).zip(document["machines"].as_object_mut().into_iter().flatten()) {
-            machine["ip"] = json!(network.address(number));
-            machine["containerPrefix"] = json!(format!("{prefix}{name}_"));
-            if machine.get("vpnIp").is_some() {
-                machine["vpnIp"] = machine["ip"].clone();
-            }
-        }
-    })?;
-    for (_, machine) in platform.machines() {
-        machine.configure("docker", json!("/var/run/docker.sock"))?;
-    }
-    Ok(platform)
-}
-
-fn start_services(engine: &Engine, platform: &mut Platform) -> Result<()> {
-    let projects: Vec<_> = platform
-        .machines()
-        .map(|(name, machine)| Project::new(&format!("{}{name}", engine.prefix()), &machine.root().join("pryv.yml")))
-        .collect();
-    let starting: Vec<_> = projects.into_iter().map(|project| thread::spawn(move || project.up())).collect();
-    for started in starting {
-        started.join().map_err(|_| anyhow!("compose was not started"))??;
-    }
-    Ok(())
-}
-
-fn containers(engine: &Engine, expected: &[(&str, &[&str])]) -> BTreeMap<String, usize> {
-    let prefix = engine.prefix();
-    expected
-        .iter()
-        .flat_map(|(machine, services)| services.iter().map(move |service| (format!("{prefix}{machine}_{service}"), 1)))
-        .collect()
-}
-
 #[test]
 fn a_change_restarts_exactly_its_readers_on_exactly_their_machines_once() -> Result<()> {
     let engine = Engine::here()?;
-    let mut platform = on_this_host(&engine)?;
+    let mut platform = on_this_host(Some(&engine))?;
     platform.start()?;
     start_services(&engine, &mut platform)?;
     let running = engine.running()?;
-    assert_eq!(running.len(), 8 + 8 + 6 + 3 + 2, "{running:?}");
+    assert_eq!(running.len(), CONTAINERS.iter().map(|(_, count)| count).sum::<usize>(), "{running:?}");
 
     for (setting, value, expected) in settings() {
         let since = engine.moment()?;
         platform.roll_out(|platform| platform.set(setting, value))?;
-        assert_eq!(engine.starts_since(since)?, containers(&engine, &expected), "after {setting}{}", platform.logs());
+        assert_eq!(engine.starts_since(since)?, once_each(&engine, &expected), "after {setting}{}", platform.logs());
     }
     for (secret, expected) in secrets() {
         let since = engine.moment()?;
         platform.roll_out(|platform| platform.write_secret(secret, &"n3w".repeat(11)))?;
-        assert_eq!(engine.starts_since(since)?, containers(&engine, &expected), "after {secret}{}", platform.logs());
+        assert_eq!(engine.starts_since(since)?, once_each(&engine, &expected), "after {secret}{}", platform.logs());
     }
 
     // What a container booted with is what lies on its machine.
