@@ -175,6 +175,25 @@ mod tests {
     }
 
     #[test]
+    fn the_published_keys_are_derived() -> Result<(), Box<dyn std::error::Error>> {
+        let vectors: serde_json::Value = serde_json::from_str(include_str!("../../../../tests/vectors/keys.json"))?;
+        for case in vectors.as_array().into_iter().flatten() {
+            let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8".parse()?;
+            let keys = Keys::derive(case["key-id"].as_str().unwrap_or_default().parse()?, &key);
+            for (purpose, secret) in [
+                ("mac f2l", &keys.mac_to_leader),
+                ("mac l2f", &keys.mac_to_follower),
+                ("seal f2l", &keys.seal_to_leader),
+                ("seal l2f", &keys.seal_to_follower),
+            ] {
+                let derived = secret.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+                assert_eq!(Some(derived.as_str()), case["derived"][purpose].as_str(), "{purpose}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_key_has_one_text_form() -> Result<(), InvalidKey> {
         let text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
         assert_eq!(*text.parse::<EnrolmentKey>()?.to_text(), text);

@@ -190,3 +190,118 @@ fn to_json(value: &impl serde::Serialize) -> Zeroizing<Vec<u8>> {
 fn from_json<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, OpenError> {
     serde_json::from_slice(json).map_err(|error| OpenError::Content { line: error.line(), column: error.column() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::EnrolmentKey;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    fn keys(id: &str) -> Result<Keys, Box<dyn std::error::Error>> {
+        let mut bytes = [0; 32];
+        (0..).zip(&mut bytes).for_each(|(value, byte)| *byte = value);
+        Ok(Keys::derive(id.parse()?, &EnrolmentKey::from(bytes)))
+    }
+
+    fn bundle() -> Result<Bundle, Box<dyn std::error::Error>> {
+        Ok(Bundle {
+            revision: "1.42".parse()?,
+            machine: "core-a".parse()?,
+            role: "core".parse()?,
+            directories: Vec::new(),
+            files: Vec::new(),
+        })
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    }
+
+    #[test]
+    fn the_published_seals_come_out_byte_for_byte() -> Outcome {
+        let vectors: serde_json::Value = serde_json::from_str(include_str!("../../../../tests/vectors/seals.json"))?;
+        let keys = keys(vectors["key-id"].as_str().unwrap_or_default())?;
+        for case in vectors["cases"].as_array().into_iter().flatten() {
+            let text = |name: &str| case[name].as_str().unwrap_or_default();
+            let names: Vec<&str> = case["names"].as_array().into_iter().flatten().filter_map(|n| n.as_str()).collect();
+            let mut nonce = [0; 24];
+            for (byte, digits) in nonce.iter_mut().zip(text("nonce").as_bytes().chunks(2)) {
+                *byte = u8::from_str_radix(std::str::from_utf8(digits)?, 16)?;
+            }
+            let direction = if text("purpose") == "seal l2f" { Direction::ToFollower } else { Direction::ToLeader };
+            let data = associated(&keys, &names);
+            let sealed = seal(keys.seal(direction), &data, text("plaintext").as_bytes(), nonce);
+            assert_eq!(hex(&sealed), text("sealed"), "{}", text("name"));
+            assert_eq!(*open(&keys, direction, &data, &sealed)?, text("plaintext").as_bytes());
+        }
+        let sealed =
+            seal_bundle(&keys, &bundle()?, std::array::from_fn(|index| 0x40 + u8::try_from(index).unwrap_or(0)));
+        assert_eq!(hex(&sealed.bytes), vectors["cases"][1]["sealed"].as_str().unwrap_or_default());
+        Ok(())
+    }
+
+    #[test]
+    fn a_seal_opens_only_as_what_it_was_made_for() -> Outcome {
+        let (keys, role) = (keys("core-a.1")?, "core".parse()?);
+        let sealed = seal_bundle(&keys, &bundle()?, [7; 24]);
+        let opened = open_bundle(&keys, &role, "1.42".parse()?, &sealed.bytes)?;
+        assert_eq!((&*opened, opened.tag()), (&bundle()?, &sealed.tag));
+
+        let refused = |keys: &Keys, role: &RoleName, revision: &str, bytes: &[u8]| -> Outcome {
+            let outcome = open_bundle(keys, role, revision.parse()?, bytes);
+            assert!(matches!(outcome, Err(OpenError::Seal(_))), "{outcome:?}");
+            Ok(())
+        };
+        refused(&self::keys("core-b.1")?, &role, "1.42", &sealed.bytes)?;
+        refused(&self::keys("core-a.2")?, &role, "1.42", &sealed.bytes)?;
+        refused(&keys, &"web".parse()?, "1.42", &sealed.bytes)?;
+        refused(&keys, &role, "2.42", &sealed.bytes)?;
+        for length in [0, 23, 24, 39, sealed.bytes.len() - 1] {
+            refused(&keys, &role, "1.42", &sealed.bytes[..length])?;
+        }
+        for index in 0..sealed.bytes.len() {
+            let mut spoilt = sealed.bytes.clone();
+            spoilt[index] ^= 1;
+            refused(&keys, &role, "1.42", &spoilt)?;
+        }
+        assert!(open_report(&keys, &sealed.bytes).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_sealed_for_one_and_says_another_is_refused() -> Outcome {
+        let (keys, role) = (keys("core-a.1")?, "core".parse::<RoleName>()?);
+        let refusal = |change: fn(&mut Bundle) -> Outcome| -> Result<String, Box<dyn std::error::Error>> {
+            let mut lying = bundle()?;
+            change(&mut lying)?;
+            let data = associated(&keys, &["core", "1.42"]);
+            let sealed = seal(keys.seal(Direction::ToFollower), &data, &plaintext(&lying), [7; 24]);
+            let outcome = open_bundle(&keys, &role, "1.42".parse()?, &sealed);
+            Ok(outcome.err().map_or_else(|| "opened".to_owned(), |error| error.to_string()))
+        };
+        assert_eq!(
+            [
+                refusal(|bundle| Ok(bundle.machine = "core-b".parse()?))?,
+                refusal(|bundle| Ok(bundle.role = "web".parse()?))?,
+                refusal(|bundle| Ok(bundle.revision = "1.43".parse()?))?,
+            ],
+            [
+                "the bundle is for the machine `core-b`, this is `core-a`",
+                "the bundle is for the role `web`, this machine is a `core`",
+                "the bundle is of the revision 1.43, the answer said 1.42",
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn content_that_is_not_understood_is_not_quoted() -> Outcome {
+        let keys = keys("core-a.1")?;
+        let data = associated(&keys, &["report"]);
+        let sealed = seal(keys.seal(Direction::ToLeader), &data, br#"{"verdict":"hunter2"}"#, [7; 24]);
+        let error = open_report(&keys, &sealed).err().map(|error| format!("{error} {error:?}")).unwrap_or_default();
+        assert!(error.contains("line 1") && !error.contains("hunter2"), "{error}");
+        Ok(())
+    }
+}

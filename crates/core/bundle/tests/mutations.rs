@@ -1,0 +1,79 @@
+//! No single changed byte, and no garbage, is ever taken for a signature.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its vectors should stop there")]
+
+mod support;
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, StatusCode};
+use pconf_bundle::signature::{Direction, verify_head};
+use proptest::prelude::*;
+use support::{authorities, core_a, e1, expected_headers, headers, vectors};
+
+/// What a request consists of, as bytes that can be spoilt one at a time.
+fn spoil(parts: &mut Parts, place: usize, at: usize, bit: u8) -> Option<()> {
+    let flip = |text: &str| {
+        let mut bytes = text.as_bytes().to_vec();
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        bytes
+    };
+    match place {
+        0 => parts.method = http::Method::from_bytes(&flip(parts.method.as_str())).ok()?,
+        1 => {
+            let path = String::from_utf8(flip(parts.uri.path())).ok()?;
+            parts.uri = path.parse().ok()?;
+            // A fragment never reaches a server: the URI without it is the one that was signed.
+            (parts.uri != "/conf/core").then_some(())?;
+        }
+        _ => {
+            let name = parts.headers.keys().nth((place - 2) % parts.headers.len())?.clone();
+            let before = parts.headers[&name].to_str().ok()?.to_owned();
+            let after = HeaderValue::from_bytes(&flip(&before)).ok()?;
+            // A host has no case.
+            if name == "host" && after.to_str().is_ok_and(|after| after.eq_ignore_ascii_case(&before)) {
+                return None;
+            }
+            parts.headers.insert(name, after);
+        }
+    }
+    Some(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_request_with_one_bit_changed_is_refused(place in 0usize..8, at in 0usize..400, bit in 0u8..8) {
+        let (mut parts, _) = e1();
+        prop_assume!(spoil(&mut parts, place, at, bit).is_some());
+        prop_assert!(verify_head(&parts, Direction::ToLeader, &authorities(), core_a).is_err());
+    }
+
+    #[test]
+    fn an_answer_with_one_bit_changed_is_refused(place in 0usize..6, at in 0usize..400, bit in 0u8..8) {
+        let (_, sent) = e1();
+        let answer = &vectors()["exchanges"][0]["answers"][0];
+        let mut headers = headers(answer);
+        for (name, value) in ["content-digest", "signature-input", "signature"].into_iter().zip(expected_headers(answer)) {
+            headers.insert(name, value.parse().unwrap());
+        }
+        let name: HeaderName = headers.keys().nth(place % headers.len()).unwrap().clone();
+        let mut bytes = headers[&name].as_bytes().to_vec();
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        let value = HeaderValue::from_bytes(&bytes);
+        prop_assume!(value.is_ok());
+        headers.insert(name, value.unwrap());
+        prop_assert!(sent.verify_head(StatusCode::OK, &headers).is_err());
+    }
+
+    #[test]
+    fn garbage_is_refused_without_a_panic(input in "[ -~]{0,200}", signature in "(req=:)?[ -~]{0,60}") {
+        let (mut parts, _) = e1();
+        parts.headers.insert("signature-input", HeaderValue::from_str(&input).unwrap());
+        prop_assert!(verify_head(&parts, Direction::ToLeader, &authorities(), core_a).is_err());
+        parts.headers.insert("signature", HeaderValue::from_str(&signature).unwrap());
+        prop_assert!(verify_head(&parts, Direction::ToLeader, &authorities(), core_a).is_err());
+    }
+}
