@@ -272,9 +272,7 @@ mod tests {
     #[test]
     fn what_is_sealed_for_one_and_says_another_is_refused() -> Outcome {
         let (keys, role) = (keys("core-a.1")?, "core".parse::<RoleName>()?);
-        let refusal = |change: fn(&mut Bundle) -> Outcome| -> Result<String, Box<dyn std::error::Error>> {
-            let mut lying = bundle()?;
-            change(&mut lying)?;
+        let refusal = |lying: Bundle| -> Result<String, Box<dyn std::error::Error>> {
             let data = associated(&keys, &["core", "1.42"]);
             let sealed = seal(keys.seal(Direction::ToFollower), &data, &plaintext(&lying), [7; 24]);
             let outcome = open_bundle(&keys, &role, "1.42".parse()?, &sealed);
@@ -282,9 +280,9 @@ mod tests {
         };
         assert_eq!(
             [
-                refusal(|bundle| Ok(bundle.machine = "core-b".parse()?))?,
-                refusal(|bundle| Ok(bundle.role = "web".parse()?))?,
-                refusal(|bundle| Ok(bundle.revision = "1.43".parse()?))?,
+                refusal(Bundle { machine: "core-b".parse()?, ..bundle()? })?,
+                refusal(Bundle { role: "web".parse()?, ..bundle()? })?,
+                refusal(Bundle { revision: "1.43".parse()?, ..bundle()? })?,
             ],
             [
                 "the bundle is for the machine `core-b`, this is `core-a`",

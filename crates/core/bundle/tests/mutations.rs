@@ -4,11 +4,24 @@
 
 mod support;
 
+use std::sync::LazyLock;
+
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
-use pconf_bundle::signature::{Direction, verify_head};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use pconf_bundle::signature::{Direction, SentRequest, verify_head};
 use proptest::prelude::*;
 use support::{authorities, core_a, e1, expected_headers, headers, vectors};
+
+/// E1 as it arrives, and E2 as it comes back; made once, because each case starts from them.
+static MESSAGES: LazyLock<(Parts, SentRequest, HeaderMap)> = LazyLock::new(|| {
+    let (parts, sent) = e1();
+    let answer = &vectors()["exchanges"][0]["answers"][0];
+    let mut headers = headers(answer);
+    for (name, value) in ["content-digest", "signature-input", "signature"].into_iter().zip(expected_headers(answer)) {
+        headers.insert(name, value.parse().unwrap());
+    }
+    (parts, sent, headers)
+});
 
 /// What a request consists of, as bytes that can be spoilt one at a time.
 fn spoil(parts: &mut Parts, place: usize, at: usize, bit: u8) -> Option<()> {
@@ -45,19 +58,14 @@ proptest! {
 
     #[test]
     fn a_request_with_one_bit_changed_is_refused(place in 0usize..8, at in 0usize..400, bit in 0u8..8) {
-        let (mut parts, _) = e1();
+        let mut parts = MESSAGES.0.clone();
         prop_assume!(spoil(&mut parts, place, at, bit).is_some());
         prop_assert!(verify_head(&parts, Direction::ToLeader, &authorities(), core_a).is_err());
     }
 
     #[test]
     fn an_answer_with_one_bit_changed_is_refused(place in 0usize..6, at in 0usize..400, bit in 0u8..8) {
-        let (_, sent) = e1();
-        let answer = &vectors()["exchanges"][0]["answers"][0];
-        let mut headers = headers(answer);
-        for (name, value) in ["content-digest", "signature-input", "signature"].into_iter().zip(expected_headers(answer)) {
-            headers.insert(name, value.parse().unwrap());
-        }
+        let (sent, mut headers) = (&MESSAGES.1, MESSAGES.2.clone());
         let name: HeaderName = headers.keys().nth(place % headers.len()).unwrap().clone();
         let mut bytes = headers[&name].as_bytes().to_vec();
         let at = at % bytes.len();
@@ -70,7 +78,7 @@ proptest! {
 
     #[test]
     fn garbage_is_refused_without_a_panic(input in "[ -~]{0,200}", signature in "(req=:)?[ -~]{0,60}") {
-        let (mut parts, _) = e1();
+        let mut parts = MESSAGES.0.clone();
         parts.headers.insert("signature-input", HeaderValue::from_str(&input).unwrap());
         prop_assert!(verify_head(&parts, Direction::ToLeader, &authorities(), core_a).is_err());
         parts.headers.insert("signature", HeaderValue::from_str(&signature).unwrap());

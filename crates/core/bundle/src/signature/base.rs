@@ -87,6 +87,9 @@ impl Base {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     /// RFC 9421 appendix B.2.5, the only HMAC example of the standard.
@@ -102,11 +105,10 @@ mod tests {
         }
         assert_eq!(base.text(text("parameters")), text("base"));
 
-        use base64::Engine as _;
-        let key = base64::engine::general_purpose::STANDARD.decode(text("key"))?;
+        let key = STANDARD.decode(text("key"))?;
         let mut mac = Hmac::<Sha256>::new_from_slice(&key)?;
         mac.update(text("base").as_bytes());
-        assert_eq!(base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes()), text("signature"));
+        assert_eq!(STANDARD.encode(mac.finalize().into_bytes()), text("signature"));
         Ok(())
     }
 }
