@@ -1,0 +1,117 @@
+//! A scripted engine, for what cannot be made to happen with a real one.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::{Container, Containers, EngineError, Mount, State};
+
+/// An engine in memory; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Fake(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    containers: Vec<Container>,
+    script: BTreeMap<String, Script>,
+    restarts: Vec<String>,
+    starts: u64,
+    is_down: bool,
+}
+
+/// What happens when a container is restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// It ends at once with this code.
+    Dies(i64),
+    /// The engine answers with an error.
+    Errs,
+}
+
+impl Fake {
+    /// Adds a running container that mounts these folders of the host.
+    pub fn add(&self, name: &str, sources: &[PathBuf]) {
+        let mounts = sources.iter().map(|source| Mount { source: source.clone(), destination: "/app/conf".into() });
+        self.change(|inner| {
+            inner.containers.push(Container {
+                id: format!("{name}-id"),
+                name: name.to_owned(),
+                state: State::Running,
+                started: "before".to_owned(),
+                mounts: mounts.collect(),
+                stop_grace: Duration::from_secs(10),
+            });
+        });
+    }
+
+    /// Sets what a container is doing.
+    pub fn set_state(&self, name: &str, state: State) {
+        self.change(|inner| {
+            for container in inner.containers.iter_mut().filter(|container| container.name == name) {
+                container.state = state;
+            }
+        });
+    }
+
+    /// Says what the restarts of a container come to; `None`: they hold.
+    pub fn script(&self, name: &str, script: Option<Script>) {
+        self.change(|inner| match script {
+            Some(script) => drop(inner.script.insert(name.to_owned(), script)),
+            None => drop(inner.script.remove(name)),
+        });
+    }
+
+    /// Whether the engine answers at all.
+    pub fn set_down(&self, is_down: bool) {
+        self.change(|inner| inner.is_down = is_down);
+    }
+
+    /// The names of the containers that were restarted, in order.
+    #[must_use]
+    pub fn restarts(&self) -> Vec<String> {
+        self.change(|inner| inner.restarts.clone())
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn answer<T>(&self, answer: impl FnOnce(&mut Inner) -> T) -> Result<T, EngineError> {
+        self.change(|inner| if inner.is_down { Err(down()) } else { Ok(answer(inner)) })
+    }
+}
+
+impl Containers for Fake {
+    async fn list(&self) -> Result<Vec<Container>, EngineError> {
+        self.answer(|inner| inner.containers.clone())
+    }
+
+    async fn look(&self, id: &str) -> Result<Option<Container>, EngineError> {
+        self.answer(|inner| inner.containers.iter().find(|container| container.id == id).cloned())
+    }
+
+    async fn restart(&self, container: &Container) -> Result<(), EngineError> {
+        self.answer(|inner| {
+            inner.starts += 1;
+            inner.restarts.push(container.name.clone());
+            let script = inner.script.get(&container.name).copied();
+            if script == Some(Script::Errs) {
+                let action = format!("restart {}", container.name);
+                return Err(EngineError::Refused { action, source: "driver failed".into() });
+            }
+            for each in inner.containers.iter_mut().filter(|each| each.id == container.id) {
+                each.started = format!("start {}", inner.starts);
+                each.state = match script {
+                    Some(Script::Dies(code)) => State::Exited { code },
+                    Some(Script::Errs) | None => State::Running,
+                };
+            }
+            Ok(())
+        })?
+    }
+}
+
+fn down() -> EngineError {
+    EngineError::Unreachable { socket: "/fake.sock".into(), source: "connection refused".into() }
+}

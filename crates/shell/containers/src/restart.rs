@@ -1,0 +1,78 @@
+//! A restart that counts only when it holds.
+
+use std::error::Error;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::container::{Container, State};
+use crate::engine::{Containers, EngineError};
+
+/// How long a container has to stay up before its restart counts. A program that cannot read its configuration usually
+/// ends within it; slower deaths are for health checks to find.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// How often it is looked at meanwhile: a known death ends the wait.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// What became of a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restarted {
+    /// It was started anew and stays up.
+    Holds,
+    /// It was removed meanwhile, so there is nothing to restart.
+    Gone,
+    /// It could not be restarted, or did not stay up.
+    Failed {
+        /// What was seen.
+        reason: String,
+    },
+}
+
+/// Restarts a container and watches it for a moment.
+pub async fn restart(engine: &impl Containers, id: &str) -> Restarted {
+    match attempt(engine, id).await {
+        Ok(restarted) => restarted,
+        Err(error) => Restarted::Failed { reason: said(&error) },
+    }
+}
+
+async fn attempt(engine: &impl Containers, id: &str) -> Result<Restarted, EngineError> {
+    let Some(before) = engine.look(id).await? else { return Ok(Restarted::Gone) };
+    engine.restart(&before).await?;
+    let enough = Instant::now() + SETTLE;
+    let mut first: Option<Container> = None;
+    loop {
+        let Some(now) = engine.look(id).await? else { return Ok(Restarted::Gone) };
+        let started = first.as_ref().map_or(&now.started, |first| &first.started);
+        if let Some(reason) = fault(&before, started, &now) {
+            return Ok(Restarted::Failed { reason });
+        }
+        if Instant::now() >= enough {
+            return Ok(Restarted::Holds);
+        }
+        first.get_or_insert(now);
+        sleep(GLANCE).await;
+    }
+}
+
+fn fault(before: &Container, started: &str, now: &Container) -> Option<String> {
+    match now.state {
+        State::Exited { code } => {
+            Some(format!("exited with code {code} right after its restart: see `docker logs {}`", now.name))
+        }
+        State::Restarting => Some(format!("keeps dying after its restart: see `docker logs {}`", now.name)),
+        State::Paused | State::Created => Some("was stopped by somebody else during its restart".to_owned()),
+        State::Running if now.started == before.started => {
+            Some("runs on as before, though the engine says that it was restarted".to_owned())
+        }
+        State::Running if now.started != started => {
+            Some(format!("keeps dying after its restart: see `docker logs {}`", now.name))
+        }
+        State::Running => None,
+    }
+}
+
+fn said(error: &dyn Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", said(source)))
+}
