@@ -27,7 +27,7 @@ pub(crate) fn example(schemas: &[&Value]) -> String {
         Some("array") => "[]".to_owned(),
         Some("object") => "{}".to_owned(),
         Some("null") => "null".to_owned(),
-        _ => "\"\"".to_owned(),
+        _ => "\"…\"".to_owned(),
     }
 }
 
@@ -102,7 +102,7 @@ fn of_type(of: &str, schema: &Schema, schemas: &[&Value]) -> String {
         "array" => {
             let items = found("items").map(|items| facts(schema, &schema.expand(&[items], Alternatives::LeftOut)));
             match items {
-                Some(items) if !items.is_empty() => format!("list, each: {}", uncapitalised(&items)),
+                Some(items) if !items.is_empty() => format!("list (each: {})", uncapitalised(&items)),
                 _ => "list".to_owned(),
             }
         }
@@ -125,13 +125,29 @@ fn uncapitalised(text: &str) -> String {
     }
 }
 
+/// The formats that a schema of settings has use for.
+pub(crate) const FORMATS: [&str; 12] = [
+    "ipv4",
+    "ipv6",
+    "hostname",
+    "uri",
+    "email",
+    "date-time",
+    "machine-name",
+    "role-name",
+    "relative-path",
+    "owner",
+    "mode",
+    "glob",
+];
+
 /// What a `format` asks for, with its article, and how such a value is written.
 pub(crate) fn format(name: &str) -> (&'static str, &'static str) {
     match name {
         "ipv4" => ("an IP address", "four numbers from 0 to 255, e.g. 203.0.113.10"),
         "ipv6" => ("an IPv6 address", "e.g. 2001:db8::10"),
         "hostname" | "idn-hostname" => ("a host name", "letters, digits, `-` and dots, e.g. reg.pryv.example"),
-        "uri" | "iri" => ("a URL", "with its scheme, e.g. https://pryv.example/"),
+        "uri" | "iri" => ("a URL", "with its scheme, e.g. https://pryv.example"),
         "uri-reference" | "iri-reference" => ("a URL or a path", "e.g. https://pryv.example/ or /help"),
         "email" | "idn-email" => ("an email address", "e.g. help@pryv.example"),
         "date" => ("a date", "year, month, day, e.g. 2026-11-21"),

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use jsonc_parser::ast::{self, ObjectProp};
+use jsonc_parser::ast::{self, ObjectProp, ObjectPropName};
 use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, CommentCollectionStrategy, parse_to_ast};
 use serde_json::Value;
 
 use crate::file::PlatformFile;
 use crate::json_text::DIALECT;
-use crate::manual::Manual;
+use crate::manual::{self, Manual};
 use crate::problem::Problem;
 use crate::schema::Schema;
 use crate::syntax;
@@ -36,10 +36,10 @@ pub fn document(schema: &Schema, file_name: &str, example: &str) -> Result<Strin
     let comments = comments.map(|comment| (comment.range().start, comment.range().end)).collect();
 
     let writer = Writer { manual: Manual::of(schema), text: example, comments };
-    let body: String = writer.object(root, &schema.root(), 0).iter().map(|line| format!("{line}\n")).collect();
+    let body = writer.object(root, &schema.root(), 0).join("\n");
     let (before, after) = (&example[..root.range.start], example[root.range.end..].trim());
     let after = if after.is_empty() { String::new() } else { format!("{after}\n") };
-    Ok(format!("{before}{body}{after}"))
+    Ok(format!("{before}{body}\n{after}"))
 }
 
 struct Writer<'w> {
@@ -60,7 +60,7 @@ impl<'w> Writer<'w> {
     fn object(&self, object: &ast::Object<'_>, schemas: &[&'w Value], depth: usize) -> Vec<String> {
         let mut blocks: Vec<Vec<String>> = Vec::new();
         let mut previous_end = None;
-        for entry in self.entries(object, schemas) {
+        for entry in entries(object, schemas) {
             let block = match entry {
                 Entry::LeftOut(name) => self.manual.left_out(name, schemas, depth + 1),
                 Entry::Set(property) => {
@@ -84,35 +84,18 @@ impl<'w> Writer<'w> {
         braced(&blocks)
     }
 
-    /// What is set in its order; what is left out, after the setting that precedes it in the schema.
-    fn entries<'e>(&self, object: &'e ast::Object<'e>, schemas: &[&'w Value]) -> Vec<Entry<'e>>
-    where
-        'w: 'e,
-    {
-        let mut entries: Vec<(&str, Entry<'e>)> =
-            object.properties.iter().map(|property| (property.name.as_str(), Entry::Set(property))).collect();
-        let mut after = 0;
-        for name in self.manual.names(schemas) {
-            match entries.iter().position(|(known, _)| *known == name) {
-                Some(index) => after = index + 1,
-                // `$schema` and its like are not settings.
-                None if name.starts_with('$') => {}
-                None => {
-                    entries.insert(after, (name, Entry::LeftOut(name)));
-                    after += 1;
-                }
-            }
-        }
-        entries.into_iter().map(|(_, entry)| entry).collect()
-    }
-
     /// A setting of the example with its documentation.
     fn set(&self, property: &ObjectProp<'_>, around: &[&'w Value], depth: usize) -> Vec<String> {
         let name = property.name.as_str();
         let schemas = self.manual.setting(around, name);
-        let mut lines = self.manual.documentation(name, around, depth);
+        let key_end = match &property.name {
+            ObjectPropName::String(literal) => literal.range.end,
+            ObjectPropName::Word(literal) => literal.range.end,
+        };
+        let (_, mut lines) = self.comments_in(key_end..property.value.start(), false);
+        lines.extend(self.manual.documentation(name, around, depth));
         let value = match &property.value {
-            ast::Value::Object(object) if self.manual.is_group(&schemas) => self.object(object, &schemas, depth),
+            ast::Value::Object(object) if manual::is_group(&schemas) => self.object(object, &schemas, depth),
             value => self.verbatim(property.range.start, value.range().start..value.range().end),
         };
         let key = Value::String(name.to_owned());
@@ -142,6 +125,25 @@ impl<'w> Writer<'w> {
         let text = |comments: Vec<(usize, String)>| comments.into_iter().map(|(_, text)| text).collect();
         (text(beside), text(own))
     }
+}
+
+/// What is set in its order; what is left out, after the setting that precedes it in the schema.
+fn entries<'e>(object: &'e ast::Object<'e>, schemas: &[&'e Value]) -> Vec<Entry<'e>> {
+    let mut entries: Vec<(&str, Entry<'e>)> =
+        object.properties.iter().map(|property| (property.name.as_str(), Entry::Set(property))).collect();
+    let mut after = 0;
+    for name in manual::names(schemas) {
+        match entries.iter().position(|(known, _)| *known == name) {
+            Some(index) => after = index + 1,
+            // `$schema` and its like are not settings.
+            None if name.starts_with('$') => {}
+            None => {
+                entries.insert(after, (name, Entry::LeftOut(name)));
+                after += 1;
+            }
+        }
+    }
+    entries.into_iter().map(|(_, entry)| entry).collect()
 }
 
 /// A comment beside a value stays beside it; settings that are left out may have come between.

@@ -26,6 +26,7 @@ impl PlatformFile {
     }
 
     /// The `kind`, which names the template set.
+    #[allow(clippy::result_large_err, reason = "asked once per check")]
     pub fn kind(&self) -> Result<&str, Problem> {
         let help = "name the template set, e.g. \"kind\": \"pryv\"";
         match self.json.value.get("kind") {

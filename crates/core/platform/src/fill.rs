@@ -7,28 +7,33 @@ use crate::schema::{Alternatives, Schema, below};
 /// Adds every property that is absent and has a default. An absent object without a default of its own appears when the
 /// defaults of its properties make it whole; one that would still miss a required property stays absent.
 ///
-/// Defaults inside `anyOf`, `oneOf` and `if` are not looked at: which branch holds is not known yet.
-pub(crate) fn fill(schema: &Schema, value: &mut Value) {
-    fill_from(schema, &schema.root(), value);
+/// `prepare` sees each default before it is put in. Defaults inside `anyOf`, `oneOf` and `if` are not looked at: which branch holds is not known yet.
+pub(crate) fn fill(schema: &Schema, value: &mut Value, prepare: &mut dyn FnMut(Value) -> Value) {
+    fill_from(schema, &schema.root(), value, prepare);
 }
 
-fn fill_from<'s>(schema: &'s Schema, schemas: &[&'s Value], value: &mut Value) {
+fn fill_from<'s>(
+    schema: &'s Schema,
+    schemas: &[&'s Value],
+    value: &mut Value,
+    prepare: &mut dyn FnMut(Value) -> Value,
+) {
     match value {
         Value::Object(map) => {
             for (name, _) in properties(schemas) {
                 if !map.contains_key(name)
                     && let Some(default) = default_of(schema, &children(schema, schemas, name), &mut Vec::new())
                 {
-                    map.insert(name.to_owned(), default);
+                    map.insert(name.to_owned(), prepare(default));
                 }
             }
             for (name, value) in map.iter_mut() {
-                fill_from(schema, &children(schema, schemas, name), value);
+                fill_from(schema, &children(schema, schemas, name), value, prepare);
             }
         }
         Value::Array(list) => {
             for (index, value) in list.iter_mut().enumerate() {
-                fill_from(schema, &children(schema, schemas, &index.to_string()), value);
+                fill_from(schema, &children(schema, schemas, &index.to_string()), value, prepare);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

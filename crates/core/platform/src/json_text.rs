@@ -49,7 +49,8 @@ pub(crate) struct Place {
 impl JsonText {
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader { file, places: BTreeMap::new(), problems: Vec::new() };
-        if let Some(problem) = syntax::byte_order_mark(file, text) {
+        let early = syntax::byte_order_mark(file, text).or_else(|| syntax::control_character(file, text));
+        if let Some(problem) = early {
             return Err(vec![problem]);
         }
         let parsed = parse_to_ast(text, &CollectOptions::default(), &DIALECT)
@@ -67,6 +68,20 @@ impl JsonText {
 
     pub(crate) fn place(&self, pointer: &str) -> Option<&Place> {
         self.places.get(pointer)
+    }
+
+    /// Whether the value at a pointer is not written but was put into a written object or list: a default.
+    pub(crate) fn is_default(&self, mut pointer: &str) -> bool {
+        if self.places.contains_key(pointer) {
+            return false;
+        }
+        while let Some((around, _)) = pointer.rsplit_once('/') {
+            if let Some(place) = self.places.get(around) {
+                return place.is_container;
+            }
+            pointer = around;
+        }
+        false
     }
 
     /// What to underline to mean the value: the value itself, or, of something that spans lines, its key or bracket.

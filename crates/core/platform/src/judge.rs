@@ -127,6 +127,7 @@ impl Judge<'_> {
         match (rule.is_empty(), about) {
             (_, None) => rule,
             (true, Some(about)) => about,
+            (false, Some(about)) if rule.ends_with('?') => format!("{rule} {about}"),
             (false, Some(about)) => format!("{rule}. {about}"),
         }
     }
@@ -145,7 +146,7 @@ impl Judge<'_> {
             !(written && present.is_some_and(|present| present.contains_key(*name)))
         });
         let help = suggest::help(key, &known, "remove it");
-        self.json.key_problem(&here, "unknown-key", format!("there is no setting `{key}` here"), help)
+        self.json.key_problem(&here, "unknown-key", format!("there is no key `{key}` here"), help)
     }
 
     fn missing_key(&self, key: &str) -> Problem {
@@ -193,6 +194,14 @@ impl Judge<'_> {
         problem
     }
 
+    /// When every alternative has another constant at one place, that place is what is wrong.
+    fn unknown_tag(&self, alternatives: &[Vec<ValidationError<'static>>]) -> Option<Problem> {
+        let (place, choices) = tags(alternatives, self.at)?;
+        let value = self.document.pointer(place).unwrap_or(&Value::Null);
+        let message = format!("{} is not {}", shown(value), choices.join(" or "));
+        Some(self.json.problem(place, "not-a-choice", message, self.with_about(place, String::new())))
+    }
+
     /// None of the alternatives holds: the problems of the one that the value comes closest to.
     fn closest_alternative(&self, alternatives: &[Vec<ValidationError<'static>>]) -> Vec<Problem> {
         // An alternative that refuses the value's very type or constant is further away than one that refuses a part of it.
@@ -208,6 +217,9 @@ impl Judge<'_> {
             return Vec::new();
         };
         if !closest.iter().any(refuses_itself) {
+            if let Some(problem) = self.unknown_tag(alternatives) {
+                return vec![problem];
+            }
             return closest.iter().flat_map(|error| problems(error, self.schema, self.document, self.json)).collect();
         }
         let mut expected: Vec<String> = Vec::new();
@@ -226,6 +238,30 @@ impl Judge<'_> {
         let message = format!("expected {}, found {}", expected.join(" or "), described(value));
         vec![self.json.problem(self.at, "wrong-type", message, self.with_about(self.at, String::new()))]
     }
+}
+
+/// The place and the constants of a tag (such as `type`) by which every alternative refuses the value.
+fn tags<'e>(alternatives: &'e [Vec<ValidationError<'static>>], at: &str) -> Option<(&'e str, Vec<String>)> {
+    let mut place = None;
+    let mut choices = Vec::new();
+    for errors in alternatives {
+        let refuses_all = |error: &ValidationError<'_>| {
+            error.instance_path().as_str() == at && matches!(error.kind(), Kind::Type { .. })
+        };
+        if errors.iter().any(refuses_all) {
+            continue;
+        }
+        let tag = errors.iter().find_map(|error| match error.kind() {
+            Kind::Constant { expected_value } => Some((error.instance_path().as_str(), expected_value.to_string())),
+            _ => None,
+        });
+        let (here, choice) = tag?;
+        if *place.get_or_insert(here) != here {
+            return None;
+        }
+        choices.push(choice);
+    }
+    place.map(|place| (place, choices))
 }
 
 /// A value as a message shows it: compact JSON, cut when long.
@@ -248,7 +284,11 @@ fn described(value: &Value) -> String {
 fn expected_types(kind: &TypeKind) -> String {
     let types: Vec<_> = match kind {
         TypeKind::Single(one) => vec![describe::type_name(*one)],
-        TypeKind::Multiple(several) => several.iter().map(describe::type_name).collect(),
+        // `null` reads best as the afterthought that it is.
+        TypeKind::Multiple(several) => {
+            let (nulls, others): (Vec<_>, Vec<_>) = several.iter().partition(|one| *one == JsonType::Null);
+            others.into_iter().chain(nulls).map(describe::type_name).collect()
+        }
     };
     types.join(" or ")
 }

@@ -64,15 +64,20 @@ fn one(
     }
     let role = match fields.as_object().map(|fields| fields.get("role")) {
         Some(Some(Value::String(role))) => known_role(role, &pointer::child(&at, "role"), json, roles),
-        Some(Some(_)) => Err(json.problem(&pointer::child(&at, "role"), "wrong-type", "the role has to be a text", "")),
+        Some(Some(_)) => {
+            Err(vec![json.problem(&pointer::child(&at, "role"), "wrong-type", "the role has to be a text", "")])
+        }
         Some(None) => {
             let help = format!("write \"role\": one of {}", listed(roles));
-            Err(Problem {
+            Err(vec![Problem {
                 span: json.key_span_of(&at),
                 ..json.problem(&pointer::child(&at, "role"), "missing-key", "`role` is missing", help)
-            })
+            }])
         }
-        None => Err(json.problem(&at, "wrong-type", "a machine has to be an object", "write { \"role\": \"ROLE\" }")),
+        None => {
+            let help = "write { \"role\": \"ROLE\" }";
+            Err(vec![json.problem(&at, "wrong-type", "a machine has to be an object", help)])
+        }
     };
     match (parsed, role) {
         (Ok(name), Ok(role)) => {
@@ -82,7 +87,7 @@ fn one(
             Ok(Machine { name, role, fields: all })
         }
         (_, role) => {
-            problems.extend(role.err());
+            problems.extend(role.err().unwrap_or_default());
             Err(problems)
         }
     }
@@ -93,13 +98,13 @@ fn known_role(
     at: &str,
     json: &JsonText,
     roles: &BTreeMap<RoleName, RoleManifest>,
-) -> Result<RoleName, Problem> {
+) -> Result<RoleName, Vec<Problem>> {
     if let Some((known, _)) = roles.iter().find(|(known, _)| known.as_str() == role) {
         return Ok(known.clone());
     }
     let names: Vec<_> = roles.keys().map(RoleName::as_str).collect();
     let help = suggest::help(role, &names, "the template set has no roles");
-    Err(json.problem(at, "unknown-role", format!("there is no role `{role}`"), help))
+    Err(vec![json.problem(at, "unknown-role", format!("there is no role `{role}`"), help)])
 }
 
 /// A problem for each machine whose role cannot stand beside the first machine's role.

@@ -3,14 +3,18 @@
 use serde::de::DeserializeOwned;
 
 use crate::json_text::JsonText;
-use crate::problem::Problem;
+use crate::judge;
+use crate::problem::{self, Problem};
 use crate::schema::Schema;
 
 /// Reads a manifest and judges it by its schema.
 pub(crate) fn read(file_name: &str, text: &str, schema: &str) -> Result<JsonText, Vec<Problem>> {
     let json = JsonText::parse(file_name, text)?;
     let schema = Schema::parse("the manifest's own schema", schema)?;
-    let problems = schema.problems(&json.value, &json, &|_, _| false);
+    let violations = schema.violations(&json.value);
+    let mut problems: Vec<_> =
+        violations.flat_map(|violation| judge::problems(&violation, &schema, &json.value, &json)).collect();
+    problem::put_in_order(&mut problems);
     if problems.is_empty() { Ok(json) } else { Err(problems) }
 }
 

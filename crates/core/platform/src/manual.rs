@@ -22,28 +22,10 @@ impl<'m> Manual<'m> {
         Self { schema }
     }
 
-    /// The settings that the schemas of an object name, in their order.
-    pub(crate) fn names(self, schemas: &[&'m Value]) -> Vec<&'m str> {
-        let maps = schemas.iter().filter_map(|schema| schema.get("properties")?.as_object());
-        let mut names = Vec::new();
-        for name in maps.flat_map(|map| map.keys()) {
-            if !names.contains(&name.as_str()) {
-                names.push(name.as_str());
-            }
-        }
-        names
-    }
-
     /// The schemas of a setting; none for an entry that the schemas do not name.
     pub(crate) fn setting(self, around: &[&'m Value], name: &str) -> Vec<&'m Value> {
         let named = around.iter().filter_map(|schema| schema.get("properties")?.get(name));
         self.schema.expand(&named.collect::<Vec<_>>(), Alternatives::LeftOut)
-    }
-
-    /// Whether the value is an object of named settings.
-    pub(crate) fn is_group(self, schemas: &[&'m Value]) -> bool {
-        schemas.iter().any(|schema| schema.get("type").is_some_and(|of| of == "object"))
-            && !self.names(schemas).is_empty()
     }
 
     /// What a setting is for, what it may be and what holds without it, as comment lines.
@@ -59,12 +41,13 @@ impl<'m> Manual<'m> {
         lines.extend(describe::purpose(&with_alternatives).iter().flat_map(|text| wrapped(text, width)));
         let facts = describe::facts(self.schema, &schemas);
         let default = schemas.iter().find_map(|schema| schema.get("default"));
-        let is_open = self.is_group(&schemas) && default.is_none();
+        let is_open = is_group(&schemas) && default.is_none();
         let fields = self.fields(&schemas, width);
-        if !facts.is_empty() && !self.is_group(&schemas) && fields.is_empty() {
+        if !facts.is_empty() && !is_group(&schemas) && fields.is_empty() {
             let rest = match default {
-                Some(default) if default.to_string().len() <= width / 2 => format!(" Default: {default}."),
+                Some(default) if default.to_string().len() <= 2 * width => format!(" Default: {default}."),
                 Some(_) => String::new(),
+                None if schemas.iter().any(|schema| schema.get("const").is_some()) => String::new(),
                 None if is_required(around, name) => " Required.".to_owned(),
                 None => " Optional.".to_owned(),
             };
@@ -89,9 +72,9 @@ impl<'m> Manual<'m> {
         let key = Value::String(name.to_owned());
         let own = schemas.iter().find_map(|schema| schema.get("default"));
         let default = given.or(own);
-        if self.is_group(&schemas) && depth <= DEEPEST && default.is_none_or(Value::is_object) {
+        if is_group(&schemas) && depth <= DEEPEST && default.is_none_or(Value::is_object) {
             let mut lines = vec![format!("{key}: {{")];
-            for inner in self.names(&schemas) {
+            for inner in names(&schemas) {
                 let given = default.and_then(|default| default.get(inner));
                 let documentation = self.documentation(inner, &schemas, depth + 1);
                 lines.extend(documentation.into_iter().map(|line| format!("  {line}")));
@@ -122,12 +105,12 @@ impl<'m> Manual<'m> {
         let schemas = self.setting(around, name);
         given.is_some()
             || schemas.iter().any(|schema| schema.get("default").is_some())
-            || (self.is_group(&schemas) && !self.is_never_implied(&schemas))
+            || (is_group(&schemas) && !self.is_never_implied(&schemas))
     }
 
     /// Whether a group has a setting that must be written, so that the group cannot come from defaults alone.
     fn is_never_implied(self, schemas: &[&'m Value]) -> bool {
-        self.names(schemas).iter().any(|name| is_required(schemas, name) && !self.has_default(schemas, name, None))
+        names(schemas).iter().any(|name| is_required(schemas, name) && !self.has_default(schemas, name, None))
     }
 
     /// The fields of each entry of a map, such as `machines`.
@@ -135,7 +118,7 @@ impl<'m> Manual<'m> {
         let entry: Vec<_> = schemas.iter().filter_map(|schema| schema.get("additionalProperties")).collect();
         let entry = self.schema.expand(&entry, Alternatives::LeftOut);
         let mut lines = Vec::new();
-        for name in self.names(&entry) {
+        for name in names(&entry) {
             let field = self.setting(&entry, name);
             let purpose = describe::purpose(&field).unwrap_or_default();
             let default = field.iter().find_map(|schema| schema.get("default"));
@@ -156,6 +139,23 @@ impl<'m> Manual<'m> {
         }
         lines
     }
+}
+
+/// The settings that the schemas of an object name, in their order.
+pub(crate) fn names<'m>(schemas: &[&'m Value]) -> Vec<&'m str> {
+    let maps = schemas.iter().filter_map(|schema| schema.get("properties")?.as_object());
+    let mut names = Vec::new();
+    for name in maps.flat_map(|map| map.keys()) {
+        if !names.contains(&name.as_str()) {
+            names.push(name.as_str());
+        }
+    }
+    names
+}
+
+/// Whether the value is an object of named settings.
+pub(crate) fn is_group(schemas: &[&Value]) -> bool {
+    schemas.iter().any(|schema| schema.get("type").is_some_and(|of| of == "object")) && !names(schemas).is_empty()
 }
 
 fn is_required(around: &[&Value], name: &str) -> bool {

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::file::PlatformFile;
 use crate::fill;
+use crate::judge;
 use crate::machines;
 use crate::pointer;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::references::{self, Resolved};
 use crate::role::RoleManifest;
 use crate::schema::Schema;
@@ -54,7 +55,10 @@ impl Platform {
                 let settings = document.get("settings").cloned().unwrap_or_else(|| Value::Object(Map::new()));
                 Ok(Self { kind, settings, machines, file: file.clone() })
             }
-            _ => Err(in_order(problems)),
+            _ => {
+                problem::put_in_order(&mut problems);
+                Err(problems)
+            }
         }
     }
 
@@ -80,15 +84,27 @@ impl Platform {
 /// The document with defaults filled in and references resolved, and what the schema and the references have against it.
 pub(crate) fn settle(file: &PlatformFile, schema: &Schema) -> (Value, Vec<Problem>) {
     let mut document = file.json.value.clone();
-    fill::fill(schema, &mut document);
-    let Resolved { mut value, failed, unresolved } = references::resolve(&document, &file.json);
+    fill::fill(schema, &mut document, &mut |default| default);
+    let Resolved { mut value, failed, mut unresolved } = references::resolve(&document, &file.json);
     // A reference to an object may have brought one that lacks what its new place has defaults for.
-    fill::fill(schema, &mut value);
-
-    // A value that could not be resolved is not judged, nor is the choice between alternatives around it.
-    let mut problems = schema.problems(&value, &file.json, &|at, is_choice| {
-        failed.iter().any(|failed| pointer::is_within(at, failed) || (is_choice && pointer::is_within(failed, at)))
+    fill::fill(schema, &mut value, &mut |default| {
+        let late = references::resolve_default(&default, &document, &file.json);
+        unresolved.extend(late.unresolved);
+        late.value
     });
+
+    let (mut problems, mut consequences) = (Vec::new(), Vec::new());
+    for violation in schema.violations(&value) {
+        let at = violation.instance_path().as_str();
+        // A value that could not be resolved is not judged, nor is the choice between alternatives around it.
+        let is_excused = failed.iter().any(|failed| {
+            pointer::is_within(at, failed) || (judge::is_choice(&violation) && pointer::is_within(failed, at))
+        });
+        if !is_excused {
+            let found = judge::problems(&violation, schema, &value, &file.json);
+            if file.json.is_default(at) { consequences.extend(found) } else { problems.extend(found) }
+        }
+    }
     for unresolved in unresolved {
         // What follows a setting that is missing would only tell the same thing a second time.
         let is_told = problems.iter().any(|problem| {
@@ -98,7 +114,8 @@ pub(crate) fn settle(file: &PlatformFile, schema: &Schema) -> (Value, Vec<Proble
             problems.push(unresolved.problem);
         }
     }
-    (value, problems)
+    // A default goes wrong because a setting that it follows did; alone, the set's author has to know.
+    (value, if problems.is_empty() { consequences } else { problems })
 }
 
 /// Adds the problems whose place has none yet: the schema and the checks in code may have noticed the same thing.
@@ -108,11 +125,4 @@ fn add(problems: &mut Vec<Problem>, more: Vec<Problem>) {
             problems.push(problem);
         }
     }
-}
-
-fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
-    let place = |problem: &Problem| problem.span.as_ref().map(|span| (span.start, span.end));
-    problems.sort_by(|a, b| (place(a), &a.subject, &a.message).cmp(&(place(b), &b.subject, &b.message)));
-    problems.dedup();
-    problems
 }

@@ -24,6 +24,13 @@ pub struct Problem {
     pub related: Vec<Related>,
 }
 
+/// In the order of the text, each once.
+pub(crate) fn put_in_order(problems: &mut Vec<Problem>) {
+    let place = |problem: &Problem| problem.span.as_ref().map(|span| (span.start, span.end));
+    problems.sort_by(|a, b| (place(a), &a.subject, &a.message).cmp(&(place(b), &b.subject, &b.message)));
+    problems.dedup();
+}
+
 /// Another place that belongs to a problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Related {

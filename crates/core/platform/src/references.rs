@@ -35,20 +35,20 @@ pub(crate) struct Unresolved {
 
 /// Resolves every reference in `settings` and `machines` of a document whose defaults are filled in.
 pub(crate) fn resolve(document: &Value, json: &JsonText) -> Resolved {
-    let mut resolver = Resolver {
-        document,
-        json,
-        known: BTreeMap::new(),
-        under_way: Vec::new(),
-        failed: BTreeSet::new(),
-        unresolved: Vec::new(),
-    };
+    let mut resolver = Resolver::new(document, json);
     let mut value = document.clone();
     for part in ROOTS {
         if let Some(place) = value.get_mut(part) {
             *place = resolver.lenient(&format!("/{part}"), document.get(part).unwrap_or(&Value::Null));
         }
     }
+    Resolved { value, failed: resolver.failed, unresolved: resolver.unresolved }
+}
+
+/// Resolves the references in a default that found its place only when a reference had brought the object around it.
+pub(crate) fn resolve_default(default: &Value, document: &Value, json: &JsonText) -> Resolved {
+    let mut resolver = Resolver::new(document, json);
+    let value = resolver.lenient("", default);
     Resolved { value, failed: resolver.failed, unresolved: resolver.unresolved }
 }
 
@@ -108,6 +108,17 @@ struct Resolver<'d> {
 }
 
 impl<'d> Resolver<'d> {
+    fn new(document: &'d Value, json: &'d JsonText) -> Self {
+        Self {
+            document,
+            json,
+            known: BTreeMap::new(),
+            under_way: Vec::new(),
+            failed: BTreeSet::new(),
+            unresolved: Vec::new(),
+        }
+    }
+
     /// The value with everything resolved that can be.
     fn lenient(&mut self, at: &str, written: &Value) -> Value {
         match written {
@@ -270,7 +281,8 @@ impl<'d> Resolver<'d> {
             [alone] => format!("{alone} refers to itself"),
             more => format!("these values refer to each other in a circle: {} → {}", more.join(" → "), more[0]),
         };
-        let mut problem = self.json.problem(&circle[0], "reference-cycle", message, "write one of them out");
+        let help = if circle.len() == 1 { "write the value itself" } else { "write one of them out" };
+        let mut problem = self.json.problem(&circle[0], "reference-cycle", message, help);
         problem.related =
             circle[1..].iter().filter_map(|pointer| self.json.related(pointer, "part of the circle")).collect();
         self.unresolved.push(Unresolved { at: circle[0].clone(), absent: None, problem });

@@ -5,7 +5,7 @@ use pconf_names::{Class, Mode, Owner, RelativePath};
 use serde::Deserialize;
 
 use crate::manifest;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 
 /// What `role.json` says.
 #[derive(Debug, Clone)]
@@ -107,6 +107,7 @@ impl RoleManifest {
         }
         directories.sort_by(|a, b| a.path.cmp(&b.path));
         if !problems.is_empty() {
+            problem::put_in_order(&mut problems);
             return Err(problems);
         }
         Ok(Self {

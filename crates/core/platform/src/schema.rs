@@ -3,15 +3,16 @@
 //! One document, 2020-12, no references out of it: a schema that could fetch another one would be a file reader and an
 //! HTTP client in the hands of whoever writes it.
 
-use jsonschema::{Draft, Validator};
+use jsonschema::{Draft, ValidationError, ValidationOptions, Validator};
 use pconf_names::{MachineName, Mode, Owner, RelativePath, RoleName};
 use serde_json::{Map, Value, json};
 
+use crate::describe;
 use crate::json_text::JsonText;
-use crate::judge;
 use crate::pointer;
 use crate::problem::Problem;
 use crate::secrets::SecretName;
+use crate::suggest;
 
 /// What a set says about its `platform.json`: JSON Schema 2020-12, compiled once.
 ///
@@ -33,7 +34,7 @@ impl Schema {
 
     fn compile(json: JsonText) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        foreign_references(&json, &json.value, "", &mut problems);
+        faults(&json, &options(), &json.value, "", &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -47,17 +48,9 @@ impl Schema {
         }
     }
 
-    /// Everything that `value` breaks, as problems in `json`, the text that it was made of. `is_excused` takes the place of
-    /// a violation and whether it is about a choice between alternatives.
-    pub(crate) fn problems(
-        &self,
-        value: &Value,
-        json: &JsonText,
-        is_excused: &dyn Fn(&str, bool) -> bool,
-    ) -> Vec<Problem> {
-        let errors = self.validator.iter_errors(value);
-        let counting = errors.filter(|error| !is_excused(error.instance_path().as_str(), judge::is_choice(error)));
-        counting.flat_map(|error| judge::problems(&error, self, value, json)).collect()
+    /// Everything that `value` breaks.
+    pub(crate) fn violations<'v>(&'v self, value: &'v Value) -> impl Iterator<Item = ValidationError<'v>> {
+        self.validator.iter_errors(value)
     }
 
     /// The parts of the schema that speak of the value at a pointer; alternatives (`anyOf`, `oneOf`) included.
@@ -161,7 +154,7 @@ pub(crate) fn below<'s>(schema: &'s Value, segment: &str) -> Option<&'s Value> {
     prefix.or(items).or_else(|| schema.get("additionalProperties").filter(|rest| rest.is_object()))
 }
 
-fn options() -> jsonschema::ValidationOptions<'static> {
+fn options() -> ValidationOptions<'static> {
     jsonschema::options()
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
@@ -178,28 +171,38 @@ fn options() -> jsonschema::ValidationOptions<'static> {
 /// Keywords whose value is data, not schema.
 const DATA: [&str; 4] = ["default", "const", "enum", "examples"];
 
-fn foreign_references(json: &JsonText, node: &Value, at: &str, problems: &mut Vec<Problem>) {
+/// References that lead nowhere and formats that nobody knows: what the validator would not say the place of.
+fn faults(json: &JsonText, options: &ValidationOptions<'_>, node: &Value, at: &str, problems: &mut Vec<Problem>) {
     match node {
         Value::Object(map) => {
             for (key, value) in map.iter().filter(|(key, _)| !DATA.contains(&key.as_str())) {
                 let here = pointer::child(at, key);
-                match value {
-                    Value::String(target) if key == "$ref" && !target.starts_with("#/") => {
+                match (key.as_str(), value) {
+                    ("$ref", Value::String(target)) if !leads_somewhere(json, target) => {
                         let message = format!("`{target}` is not a place in this document");
                         let help = "refer to a part of this file, e.g. \"#/$defs/name\"";
                         problems.push(json.problem(&here, "foreign-reference", message, help));
                     }
-                    _ => foreign_references(json, value, &here, problems),
+                    ("format", Value::String(name)) if !options.is_known_format(Draft::Draft202012, name) => {
+                        let message = format!("the format `{name}` is unknown");
+                        let help = suggest::help(name, &describe::FORMATS, "leave it out");
+                        problems.push(json.problem(&here, "invalid-schema", message, help));
+                    }
+                    _ => faults(json, options, value, &here, problems),
                 }
             }
         }
         Value::Array(list) => {
             for (index, value) in list.iter().enumerate() {
-                foreign_references(json, value, &pointer::child(at, &format!("{index}")), problems);
+                faults(json, options, value, &pointer::child(at, &format!("{index}")), problems);
             }
         }
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+fn leads_somewhere(json: &JsonText, target: &str) -> bool {
+    target.strip_prefix('#').is_some_and(|pointer| pointer.starts_with('/') && json.value.pointer(pointer).is_some())
 }
 
 /// The places of all subschemas with a default.

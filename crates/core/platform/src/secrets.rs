@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::json_text::JsonText;
 use crate::manifest;
 use crate::pointer;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::role::RoleManifest;
 use crate::suggest;
 
@@ -115,11 +115,12 @@ impl SecretsManifest {
                 (Ok(name), Ok(secret)) => {
                     secrets.insert(name, secret);
                 }
-                (_, Err(problem)) => problems.push(problem),
+                (_, Err(found)) => problems.extend(found),
                 // The schema's `secret-name` is this very rule.
                 (Err(InvalidSecretName(_)), Ok(_)) => {}
             }
         }
+        problem::put_in_order(&mut problems);
         if problems.is_empty() { Ok(Self { secrets }) } else { Err(problems) }
     }
 }
@@ -146,10 +147,10 @@ enum WrittenKind {
 }
 
 impl Written {
-    fn understood(self, at: &str, json: &JsonText) -> Result<Secret, Problem> {
+    fn understood(self, at: &str, json: &JsonText) -> Result<Secret, Vec<Problem>> {
         let stray = |key: &str, of: &str| {
             let message = format!("`{key}` is for {of}");
-            Err(json.key_problem(&pointer::child(at, key), "stray-key", message, "remove it, or change the kind"))
+            Err(vec![json.key_problem(&pointer::child(at, key), "stray-key", message, "remove it, or change the kind")])
         };
         if self.length.is_some() && self.kind != WrittenKind::Random {
             return stray("length", "random secrets only");
@@ -162,7 +163,7 @@ impl Written {
             (WrittenKind::Certificate, Some(names)) => SecretKind::Certificate { names },
             (WrittenKind::Certificate, None) => {
                 let help = "write \"names\": [\"{{ settings.domain }}\"]";
-                return Err(json.problem(at, "missing-key", "a certificate needs `names`", help));
+                return Err(vec![json.problem(at, "missing-key", "a certificate needs `names`", help)]);
             }
             (WrittenKind::External, _) => SecretKind::External,
         };

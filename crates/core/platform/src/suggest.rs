@@ -15,7 +15,7 @@ pub(crate) fn closest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) 
 }
 
 /// The way out of an unknown word: the closest one, or all that there are.
-pub(crate) fn help<'w>(word: &str, known: &[&'w str], nothing: &str) -> String {
+pub(crate) fn help(word: &str, known: &[&str], nothing: &str) -> String {
     const SHOWN: usize = 12;
     if let Some(closest) = closest(word, known.iter().copied()) {
         return format!("did you mean `{closest}`?");

@@ -14,12 +14,18 @@ pub(crate) fn problem(file: &str, text: &str, error: &ParseError) -> Problem {
     let start = range.start.min(text.len());
     let first_character = start + text[start..].chars().next().map_or(0, char::len_utf8);
     let token = start..range.end.clamp(start, text.len());
+    let before = text[..start].trim_end();
     let (span, message, help) = match error.kind() {
         Kind::ExpectedStringObjectProperty => (
             token.clone(),
             format!("the key `{}` is not in quotes", &text[token.clone()]),
             format!("write \"{}\"", &text[token]),
         ),
+        Kind::ExpectedComma
+            if is_digit(text[..start].chars().next_back()) && is_digit(text[start..].chars().next()) =>
+        {
+            number_words(start - 1, "a number with leading zeros", text)
+        }
         Kind::ExpectedComma => (
             start.saturating_sub(1)..start,
             "a comma is missing after this".to_owned(),
@@ -28,10 +34,10 @@ pub(crate) fn problem(file: &str, text: &str, error: &ParseError) -> Problem {
         Kind::SingleQuotedStringsNotAllowed => {
             (token, "single quotes do not make a text".to_owned(), "use double quotes: \"…\"".to_owned())
         }
-        Kind::HexadecimalNumbersNotAllowed => number_words(token, "a hexadecimal number", text),
-        Kind::UnaryPlusNumbersNotAllowed => number_words(token, "a number with a `+`", text),
-        Kind::BareDecimalPointNumbersNotAllowed => number_words(token, "a number with a bare decimal point", text),
-        Kind::NonFiniteNumbersNotAllowed => number_words(token, "no number", text),
+        Kind::HexadecimalNumbersNotAllowed => number_words(start, "a hexadecimal number", text),
+        Kind::UnaryPlusNumbersNotAllowed => number_words(start, "a number with a `+`", text),
+        Kind::BareDecimalPointNumbersNotAllowed => number_words(start, "a number with a bare decimal point", text),
+        Kind::NonFiniteNumbersNotAllowed => number_words(start, "no number", text),
         Kind::ExpectedDigit
         | Kind::ExpectedDigitFollowingNegativeSign
         | Kind::ExpectedPlusMinusOrDigitInNumberLiteral => (
@@ -66,8 +72,12 @@ pub(crate) fn problem(file: &str, text: &str, error: &ParseError) -> Problem {
             "objects and lists are nested more than 512 deep".to_owned(),
             "flatten them".to_owned(),
         ),
-        Kind::String(kind) => in_string(start..end_of_line(text, start), kind),
-        Kind::UnexpectedComma => {
+        Kind::String(kind @ InString::UnterminatedStringLiteral) => in_string(start..end_of_line(text, start), kind),
+        Kind::String(kind) => in_string(escape(text, start), kind),
+        Kind::UnexpectedComma if before.ends_with(':') => {
+            (token, "a value is missing before this comma".to_owned(), "write \"key\": value".to_owned())
+        }
+        Kind::UnexpectedComma | Kind::UnexpectedTokenInObject if text[token.clone()] == *"," => {
             (token, "nothing stands before this comma".to_owned(), "remove it, or write the value before it".to_owned())
         }
         Kind::UnexpectedWord => (
@@ -78,6 +88,7 @@ pub(crate) fn problem(file: &str, text: &str, error: &ParseError) -> Problem {
         Kind::UnexpectedCloseBrace
         | Kind::UnexpectedCloseBracket
         | Kind::UnexpectedColon
+        | Kind::UnexpectedComma
         | Kind::UnexpectedToken
         | Kind::UnexpectedTokenInObject
         | Kind::CommentsNotAllowed
@@ -91,9 +102,69 @@ pub(crate) fn problem(file: &str, text: &str, error: &ParseError) -> Problem {
     Problem { span: Some(span), ..whole_file(file, message, help) }
 }
 
-fn number_words(span: Range<usize>, what: &str, text: &str) -> (Range<usize>, String, String) {
+/// A number in a spelling that JSON does not have, underlined as a whole.
+fn number_words(start: usize, what: &str, text: &str) -> (Range<usize>, String, String) {
+    let rest = &text[start..];
+    let length = rest.find(|c: char| c.is_whitespace() || ",]}:\"".contains(c)).unwrap_or(rest.len());
+    let span = start..start + length;
     let message = format!("`{}` is {what}", &text[span.clone()]);
     (span, message, "write a decimal number, e.g. 255 or 0.5".to_owned())
+}
+
+fn is_digit(character: Option<char>) -> bool {
+    character.is_some_and(|character| character.is_ascii_digit())
+}
+
+/// The text that stands on its line without an end: a line break cannot be in a text, so the quote was forgotten. Found
+/// before parsing, because a parser that reads on to the next quote complains about the wrong line.
+///
+/// RFC 8259 section 7: control characters in a text must be escaped.
+pub(crate) fn control_character(file: &str, text: &str) -> Option<Problem> {
+    let mut rest = text.char_indices().peekable();
+    while let Some((start, character)) = rest.next() {
+        match (character, rest.peek()) {
+            ('/', Some((_, '/'))) => while rest.next_if(|(_, c)| *c != '\n').is_some() {},
+            ('/', Some((_, '*'))) => {
+                rest.next();
+                let length = text[start + 2..].find("*/").map_or(text.len(), |length| start + 2 + length);
+                while rest.next_if(|(at, _)| *at < length + 2).is_some() {}
+            }
+            ('"', _) => {
+                while let Some((at, character)) = rest.next() {
+                    match character {
+                        '"' => break,
+                        '\\' => {
+                            rest.next_if(|(_, c)| !c.is_control());
+                        }
+                        '\n' | '\r' => return Some(in_text(file, start..at, &InString::UnterminatedStringLiteral)),
+                        control if u32::from(control) < 0x20 => {
+                            let message =
+                                format!("a control character stands in this text (U+{:04X})", u32::from(control));
+                            let help = format!("write it as \\u{:04x}; a tab is \\t", u32::from(control));
+                            return Some(Problem { span: Some(at..at + 1), ..whole_file(file, message, help) });
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn in_text(file: &str, span: Range<usize>, kind: &InString) -> Problem {
+    let (span, message, help) = in_string(span, kind);
+    Problem { span: Some(span), ..whole_file(file, message, help) }
+}
+
+/// What an escape that is none covers: the backslash and what belongs to it.
+fn escape(text: &str, start: usize) -> Range<usize> {
+    let rest = &text[start..];
+    let most = if rest.starts_with("\\u") { 6 } else { 2 };
+    let length =
+        rest.chars().enumerate().take_while(|(at, c)| *at == 0 || (*at < most && *c != '"' && !c.is_control()));
+    start..start + length.map(|(_, c)| c.len_utf8()).sum::<usize>()
 }
 
 fn in_string(span: Range<usize>, kind: &InString) -> (Range<usize>, String, String) {

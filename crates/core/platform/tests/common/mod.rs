@@ -1,6 +1,7 @@
 //! A small template set to check platforms against.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use pconf_names::RoleName;
 use pconf_platform::{Platform, PlatformFile, Problem, RoleManifest, Schema, Sources, render_text};
@@ -27,7 +28,8 @@ pub(crate) fn roles() -> BTreeMap<RoleName, RoleManifest> {
 }
 
 pub(crate) fn check(text: &str) -> Result<Platform, Vec<Problem>> {
-    Platform::check(&PlatformFile::parse("platform.json", text)?, &schema(), &roles())
+    static SET: LazyLock<(Schema, BTreeMap<RoleName, RoleManifest>)> = LazyLock::new(|| (schema(), roles()));
+    Platform::check(&PlatformFile::parse("platform.json", text)?, &SET.0, &SET.1)
 }
 
 pub(crate) fn shown(problems: &[Problem], file: &str, text: &str) -> String {

@@ -1,0 +1,146 @@
+//! The manifests of a template set: what they mean, and what is said about a broken one.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use common::{check, roles, schema, shown};
+use pconf_platform::{Problem, RoleManifest, Schema, SecretKind, SecretScope, SecretsManifest};
+
+const ROLE: &str = r#"{
+  "description": "a machine that keeps data", // for people
+  "topology": "cluster",
+  "machines": { "min": 1 },
+  "trees": ["_shared/nginx", "_shared/logs"],
+  "files": [
+    { "match": "**", "class": "config", "owner": "9999:9999", "mode": "0640" },
+    { "match": "**/*.key", "class": "secret", "mode": "0400" },
+    { "match": "redis/**", "owner": "999:999" },
+    { "match": "*.sh", "mode": "0750" },
+  ],
+  "directories": [
+    { "path": "mongodb/data", "owner": "9999:9999", "mode": "0700" },
+    { "path": "core/log", "owner": "9999:9999", "mode": "0750" },
+  ],
+}"#;
+
+#[test]
+fn every_rule_that_matches_a_file_applies_field_by_field() {
+    let role = RoleManifest::parse("core/role.json", ROLE).unwrap();
+    let lands = |path: &str| {
+        let attributes = role.attributes(&path.parse().unwrap());
+        format!("{path} {:?} {} {}", attributes.class, attributes.owner, attributes.mode)
+    };
+    let seen: Vec<_> =
+        ["core.yml", "a/b/core.yml", "tls.key", "redis/conf/tls.key", "run.sh", "bin/run.sh"].map(lands).into();
+    assert_eq!(
+        seen,
+        [
+            "core.yml Config 9999:9999 0640",
+            "a/b/core.yml Config 9999:9999 0640",
+            "tls.key Secret 9999:9999 0400",
+            "redis/conf/tls.key Secret 999:999 0400",
+            "run.sh Config 9999:9999 0750",
+            "bin/run.sh Config 9999:9999 0640",
+        ]
+    );
+    let directories: Vec<_> = role.directories.iter().map(|directory| directory.path.as_str()).collect();
+    assert_eq!(directories, ["core/log", "mongodb/data"]);
+    assert_eq!((role.machines.min, role.machines.max), (1, None));
+    assert_eq!(role.trees.len(), 2);
+}
+
+#[test]
+fn secrets_are_declared_with_their_readers() {
+    let manifest = SecretsManifest::parse(
+        "secrets.json",
+        r#"{
+          "core_system_key": { "description": "between core and register", "kind": "random", "roles": ["core", "reg-master"] },
+          "sso_cookie_sign_secret": { "description": "signs cookies", "kind": "random", "length": 64, "scope": "machine", "roles": ["core"] },
+          "tls": { "description": "TLS", "kind": "certificate", "roles": ["core"], "names": ["*.{{ settings.domain }}"] },
+          "smtp_password": { "description": "of the mail server", "kind": "external", "roles": ["reg-master"] },
+        }"#,
+        &roles(),
+    )
+    .unwrap();
+    let seen: Vec<_> =
+        manifest.secrets.iter().map(|(name, secret)| (name.as_str(), secret.kind.clone(), secret.scope)).collect();
+    let names = vec!["*.{{ settings.domain }}".to_owned()];
+    assert_eq!(
+        seen,
+        [
+            ("core_system_key", SecretKind::Random { length: 32 }, SecretScope::Platform),
+            ("smtp_password", SecretKind::External, SecretScope::Platform),
+            ("sso_cookie_sign_secret", SecretKind::Random { length: 64 }, SecretScope::Machine),
+            ("tls", SecretKind::Certificate { names }, SecretScope::Platform),
+        ]
+    );
+}
+
+/// A mistake, the file that it is in, what reads that file, its text.
+type Case<'c> = (&'c str, &'c str, &'c dyn Fn(&str) -> Vec<Problem>, String);
+
+#[test]
+fn a_broken_manifest_is_shown_like_a_broken_platform() {
+    let role = |text: &str| RoleManifest::parse("core/role.json", text).err().unwrap_or_default();
+    let secrets = |text: &str| SecretsManifest::parse("secrets.json", text, &roles()).err().unwrap_or_default();
+    let of_schema = |text: &str| Schema::parse("platform.schema.json", text).err().unwrap_or_default();
+    let cases: Vec<Case> = vec![
+        ("an unknown field", "core/role.json", &role, ROLE.replace("trees", "tree")),
+        ("nothing that is needed", "core/role.json", &role, "{}".to_owned()),
+        ("a path that climbs out", "core/role.json", &role, ROLE.replace("core/log", "../log").replace("_shared/logs", "/etc")),
+        ("no mode, no owner", "core/role.json", &role, ROLE.replace("0640", "640").replace("999:999\" }", "redis\" }")),
+        ("setuid", "core/role.json", &role, ROLE.replace("0750", "4750")),
+        ("no pattern", "core/role.json", &role, ROLE.replace("*.sh", "[*.sh")),
+        ("no rule for every file", "core/role.json", &role, ROLE.replace("\"match\": \"**\", ", "\"match\": \"*\", ")),
+        ("half a rule for every file", "core/role.json", &role, ROLE.replacen(", \"mode\": \"0640\"", "", 1)),
+        ("an impossible count", "core/role.json", &role, ROLE.replace("\"min\": 1", "\"min\": 2, \"max\": 1")),
+        ("a directory twice", "core/role.json", &role, ROLE.replace("mongodb/data", "core/log")),
+        (
+            "a secret that cannot be named in a template",
+            "secrets.json",
+            &secrets,
+            "{ \"core-key\": { \"description\": \"x\", \"kind\": \"random\", \"roles\": [\"core\"] } }".to_owned(),
+        ),
+        (
+            "a secret for a role that is not there",
+            "secrets.json",
+            &secrets,
+            "{ \"key\": { \"description\": \"x\", \"kind\": \"randm\", \"roles\": [\"cores\"] },\n  \"sign\": { \"description\": \"x\", \"kind\": \"random\", \"roles\": [] } }".to_owned(),
+        ),
+        (
+            "fields of another kind",
+            "secrets.json",
+            &secrets,
+            "{ \"a\": { \"description\": \"x\", \"kind\": \"external\", \"length\": 32, \"roles\": [\"core\"] },\n  \"b\": { \"description\": \"x\", \"kind\": \"random\", \"names\": [\"x\"], \"roles\": [\"cor\"] },\n  \"c\": { \"description\": \"x\", \"kind\": \"certificate\", \"roles\": [\"core\"] } }".to_owned(),
+        ),
+        ("a schema that is none", "platform.schema.json", &of_schema, "{ \"type\": \"objekt\" }".to_owned()),
+        ("a schema with an unknown format", "platform.schema.json", &of_schema, "{ \"properties\": { \"a\": { \"format\": \"ip\" } } }".to_owned()),
+        ("a schema with a broken pattern", "platform.schema.json", &of_schema, "{ \"properties\": { \"a\": { \"pattern\": \"[\" } } }".to_owned()),
+        (
+            "a schema that refers elsewhere",
+            "platform.schema.json",
+            &of_schema,
+            "{ \"$ref\": \"https://example.com/schema\", \"properties\": { \"a\": { \"$ref\": \"file:///etc/passwd\" } } }".to_owned(),
+        ),
+        ("a schema that refers to nothing", "platform.schema.json", &of_schema, "{ \"properties\": { \"a\": { \"$ref\": \"#/$defs/b\" } } }".to_owned()),
+        (
+            "defaults that the schema refuses",
+            "platform.schema.json",
+            &of_schema,
+            "{ \"properties\": {\n  \"a\": { \"$ref\": \"#/$defs/port\", \"default\": 0 },\n  \"b\": { \"type\": \"array\", \"items\": { \"$ref\": \"#/$defs/port\" }, \"default\": [1, \"x\"] },\n  \"default\": { \"type\": \"string\" }\n}, \"$defs\": { \"port\": { \"type\": \"integer\", \"minimum\": 1 } } }".to_owned(),
+        ),
+    ];
+    let one = |(mistake, file, parse, text): Case| {
+        let problems = parse(&text);
+        assert!(!problems.is_empty(), "{mistake}: nothing was found wrong with\n{text}");
+        format!("## {mistake}\n\n{}", shown(&problems, file, &text))
+    };
+    let seen = cases.into_iter().map(one).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(seen);
+}
+
+#[test]
+fn the_small_set_of_these_tests_is_right_itself() {
+    schema();
+    assert!(check(include_str!("set/platform.example.json")).is_ok());
+}
