@@ -2,21 +2,24 @@
 
 use serde_json::{Map, Value};
 
+use crate::pointer;
 use crate::schema::{Alternatives, Schema, below};
 
 /// Adds every property that is absent and has a default. An absent object without a default of its own appears when the
 /// defaults of its properties make it whole; one that would still miss a required property stays absent.
 ///
-/// `prepare` sees each default before it is put in. Defaults inside `anyOf`, `oneOf` and `if` are not looked at: which branch holds is not known yet.
-pub(crate) fn fill(schema: &Schema, value: &mut Value, prepare: &mut dyn FnMut(Value) -> Value) {
-    fill_from(schema, &schema.root(), value, prepare);
+/// `prepare` gets each default with its pointer before it is put in. Defaults inside `anyOf`, `oneOf` and `if` are not
+/// looked at: which branch holds is not known yet.
+pub(crate) fn fill(schema: &Schema, value: &mut Value, prepare: &mut dyn FnMut(&str, Value) -> Value) {
+    fill_from(schema, &schema.root(), "", value, prepare);
 }
 
 fn fill_from<'s>(
     schema: &'s Schema,
     schemas: &[&'s Value],
+    at: &str,
     value: &mut Value,
-    prepare: &mut dyn FnMut(Value) -> Value,
+    prepare: &mut dyn FnMut(&str, Value) -> Value,
 ) {
     match value {
         Value::Object(map) => {
@@ -24,16 +27,17 @@ fn fill_from<'s>(
                 if !map.contains_key(name)
                     && let Some(default) = default_of(schema, &children(schema, schemas, name), &mut Vec::new())
                 {
-                    map.insert(name.to_owned(), prepare(default));
+                    map.insert(name.to_owned(), prepare(&pointer::child(at, name), default));
                 }
             }
             for (name, value) in map.iter_mut() {
-                fill_from(schema, &children(schema, schemas, name), value, prepare);
+                fill_from(schema, &children(schema, schemas, name), &pointer::child(at, name), value, prepare);
             }
         }
         Value::Array(list) => {
             for (index, value) in list.iter_mut().enumerate() {
-                fill_from(schema, &children(schema, schemas, &index.to_string()), value, prepare);
+                let index = index.to_string();
+                fill_from(schema, &children(schema, schemas, &index), &pointer::child(at, &index), value, prepare);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

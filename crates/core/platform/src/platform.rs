@@ -84,11 +84,11 @@ impl Platform {
 /// The document with defaults filled in and references resolved, and what the schema and the references have against it.
 pub(crate) fn settle(file: &PlatformFile, schema: &Schema) -> (Value, Vec<Problem>) {
     let mut document = file.json.value.clone();
-    fill::fill(schema, &mut document, &mut |default| default);
+    fill::fill(schema, &mut document, &mut |_, default| default);
     let Resolved { mut value, failed, mut unresolved } = references::resolve(&document, &file.json);
     // A reference to an object may have brought one that lacks what its new place has defaults for.
-    fill::fill(schema, &mut value, &mut |default| {
-        let late = references::resolve_default(&default, &document, &file.json);
+    fill::fill(schema, &mut value, &mut |at, default| {
+        let late = references::resolve_default(at, &default, &document, &file.json);
         unresolved.extend(late.unresolved);
         late.value
     });
@@ -118,11 +118,8 @@ pub(crate) fn settle(file: &PlatformFile, schema: &Schema) -> (Value, Vec<Proble
     (value, if problems.is_empty() { consequences } else { problems })
 }
 
-/// Adds the problems whose place has none yet: the schema and the checks in code may have noticed the same thing.
-fn add(problems: &mut Vec<Problem>, more: Vec<Problem>) {
-    for problem in more {
-        if !problems.iter().any(|known| known.span == problem.span && known.subject == problem.subject) {
-            problems.push(problem);
-        }
-    }
+/// Adds the problems with what has none yet: the schema, the references and the checks in code notice the same things.
+fn add(problems: &mut Vec<Problem>, mut more: Vec<Problem>) {
+    more.retain(|problem| !problems.iter().any(|known| known.subject == problem.subject));
+    problems.append(&mut more);
 }

@@ -46,9 +46,9 @@ pub(crate) fn resolve(document: &Value, json: &JsonText) -> Resolved {
 }
 
 /// Resolves the references in a default that found its place only when a reference had brought the object around it.
-pub(crate) fn resolve_default(default: &Value, document: &Value, json: &JsonText) -> Resolved {
+pub(crate) fn resolve_default(at: &str, default: &Value, document: &Value, json: &JsonText) -> Resolved {
     let mut resolver = Resolver::new(document, json);
-    let value = resolver.lenient("", default);
+    let value = resolver.lenient(at, default);
     Resolved { value, failed: resolver.failed, unresolved: resolver.unresolved }
 }
 

@@ -176,6 +176,10 @@ fn machines_that_make_no_platform_are_counted() {
         ("a machine that is a text", machines!("\"reg\": { \"role\": \"reg-master\" }, \"co1\": \"core\"")),
         ("no role", machines!("\"reg\": { \"role\": \"reg-master\" }, \"co1\": { \"ip\": \"203.0.113.21\" }")),
         (
+            "a role that follows nothing",
+            machines!("\"reg\": { \"role\": \"reg-master\" }, \"co1\": { \"role\": \"${settings.role}\" }"),
+        ),
+        (
             "an unknown role, near and far",
             machines!("\"reg\": { \"role\": \"reg-mastr\" }, \"co1\": { \"role\": \"zzz\" }"),
         ),
