@@ -60,6 +60,12 @@ impl Machine {
         Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o600))?)
     }
 
+    /// The key that it shares with the leader, as text.
+    #[must_use]
+    pub fn key(&self) -> Option<String> {
+        self.configuration["key"].as_str().map(str::to_owned)
+    }
+
     /// Where its follower's configuration is.
     #[must_use]
     pub fn configuration_file(&self) -> PathBuf {

@@ -210,9 +210,15 @@ impl Platform {
         Ok(out)
     }
 
+    /// Starts `config-leader serve`, and does not wait for anything.
+    pub fn spawn_leader(&mut self) -> Result<()> {
+        self.leader = Some(Daemon::start(self.command()?.arg("serve"), &self.path("leader.log"))?);
+        Ok(())
+    }
+
     /// Starts `config-leader serve` and waits until it answers.
     pub fn start_leader(&mut self) -> Result<()> {
-        self.leader = Some(Daemon::start(self.command()?.arg("serve"), &self.path("leader.log"))?);
+        self.spawn_leader()?;
         let address = self.address();
         eventually("the leader answers", || Ok((http::get(address, "/__lbheartbeat__")?.status == 200).then_some(())))
             .with_context(|| self.leader_log())

@@ -1,0 +1,65 @@
+//! Requests as followers send them: signed, each with a nonce of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, anyhow};
+use http::header::{ACCEPT, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Method};
+use pconf_bundle::signature::{Asked, Direction, Nonce, sign_request};
+use pconf_bundle::{ContentDigest, EnrolmentKey, KeyId, Keys, Origin, UnixSeconds, routes};
+
+use crate::load::Request;
+
+/// One machine that asks for its files.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    keys: Arc<Keys>,
+    origin: Origin,
+    path: String,
+    /// The version that it has.
+    pub(crate) tag: Option<HeaderValue>,
+}
+
+impl Asker {
+    /// The machine of that name, role and key.
+    pub(crate) fn new(leader: SocketAddr, machine: &str, role: &str, key: &str) -> Result<Self> {
+        let id = KeyId { machine: machine.parse()?, version: 1 };
+        let key: EnrolmentKey = key.parse()?;
+        Ok(Self {
+            keys: Arc::new(Keys::derive(id, &key)),
+            origin: format!("http://{leader}").parse()?,
+            path: routes::configuration(&role.parse()?),
+            tag: None,
+        })
+    }
+
+    /// The next request.
+    pub(crate) fn request(&self) -> Result<Request> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(routes::SEALED_BUNDLE));
+        if let Some(tag) = &self.tag {
+            headers.insert(IF_NONE_MATCH, tag.clone());
+        }
+        let method = Method::GET;
+        let asked = Asked {
+            method: &method,
+            origin: &self.origin,
+            path: &self.path,
+            query: None,
+            body: ContentDigest::of(b""),
+        };
+        let now = UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| anyhow!("no randomness: {error}"))?;
+        let keys = Arc::clone(&self.keys);
+        sign_request(keys, Direction::ToLeader, &asked, &mut headers, now, Nonce::from_random(random))
+            .map_err(|cause| anyhow!("cannot sign: {cause:?}"))?;
+        let mut text = format!("GET {} HTTP/1.1\r\nhost: {}\r\n", self.path, self.origin.authority());
+        for (name, value) in &headers {
+            text = text + name.as_str() + ": " + value.to_str().context("our own header")? + "\r\n";
+        }
+        Ok((text + "\r\n").into_bytes())
+    }
+}

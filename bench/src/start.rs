@@ -1,0 +1,60 @@
+//! From nothing to listening, and what a program weighs when nothing happens.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use promises::{Platform, TemplateSet};
+
+use crate::statistics::{Samples, milliseconds};
+use crate::table::Table;
+
+const TIMES: usize = 15;
+
+pub(crate) fn measure(table: &mut Table) -> Result<()> {
+    let mut leader = Vec::new();
+    let mut platform = Platform::shipped("pryv", None)?;
+    let address = platform.address();
+    for _ in 0..TIMES {
+        let start = Instant::now();
+        platform.spawn_leader()?;
+        leader.push(until_listening(address, start)?);
+        platform.stop_leader()?;
+    }
+    table.row("leader, start to listening (Pryv)", milliseconds(Samples::of(leader).median()), None, "<= 50 ms");
+
+    let mut little = Platform::little(&TemplateSet::little(), &["a"])?;
+    little.start_leader()?;
+    let machine = little.machine("a")?;
+    let mut follower = Vec::new();
+    for _ in 0..TIMES {
+        let start = Instant::now();
+        machine.start()?;
+        follower.push(until_listening(machine.address(), start)?);
+        machine.stop()?;
+    }
+    table.row("follower, start to listening", milliseconds(Samples::of(follower).median()), None, "<= 50 ms");
+
+    platform.start()?;
+    table.row("leader resident, idle (Pryv)", resident(platform.leader()?.id())?, None, "<= 30 MB");
+    let follower = platform.machine("co1")?.daemon()?.id();
+    table.row("follower resident, idle (core)", resident(follower)?, None, "<= 12 MB");
+    Ok(())
+}
+
+fn until_listening(address: SocketAddr, start: Instant) -> Result<Duration> {
+    while TcpStream::connect(address).is_err() {
+        anyhow::ensure!(start.elapsed() < Duration::from_secs(10), "nobody listens on {address}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(start.elapsed())
+}
+
+/// `VmRSS` of a process, in megabytes.
+pub(crate) fn resident(process: u32) -> Result<String> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("the process is there")?;
+    let kibibytes: f64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
+    Ok(format!("{:.1} MB", kibibytes * 1024.0 / 1e6))
+}
