@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The leader: wires the core's publishing to files, secrets, HTTP and the followers.
+//!
+//! One folder is its whole world (see [`folder`]); each command reads it afresh, and `serve` does so whenever it changes.
+
+mod certificate;
+mod cli;
+mod commands;
+mod config;
+mod folder;
+mod inputs;
+mod keys;
+mod secrets;
+mod server;
+mod templates;
+mod terminal;
+
+use std::process::ExitCode;
+
+pub use cli::Cli;
+pub use config::LeaderConfig;
+pub use folder::Folder;
+pub use server::serve;
+pub use terminal::Failure;
+
+/// Runs one command to its end and tells how it went: 0 done, 1 failed, 2 invalid input.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let terminal = terminal::Terminal::new(cli.output);
+    match commands::run(cli, &terminal) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            terminal.fail(&failure);
+            failure.exit_code()
+        }
+    }
+}

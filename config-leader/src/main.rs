@@ -1,1 +1,10 @@
-fn main() {}
+//! `config-leader`: one admin edits one `platform.json`, and every machine gets its files.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use config_leader::Cli;
+
+fn main() -> ExitCode {
+    config_leader::run(Cli::parse())
+}

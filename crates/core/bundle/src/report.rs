@@ -1,5 +1,7 @@
 //! What a follower tells the leader after a cycle.
 
+use std::fmt;
+
 use pconf_names::{RelativePath, RevisionId};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,18 @@ pub enum Verdict {
         /// Why, and the way out.
         reason: String,
     },
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running { revision } => write!(f, "running {revision}"),
+            Self::Refused { revision, running: Some(running), reason } => {
+                write!(f, "refused {revision}, running {running}: {reason}")
+            }
+            Self::Refused { revision, running: None, reason } => write!(f, "refused {revision}: {reason}"),
+        }
+    }
 }
 
 /// One container's part in a cycle.

@@ -1,1 +1,12 @@
-//! Placeholder.
+//! The leader's brain: inputs and the previous revision become the next revision, or every reason why not.
+//!
+//! All of a revision renders and checks, or none of it is published. Content decides: inputs that render to the same
+//! bytes are no new revision.
+
+mod evaluate;
+mod publication;
+mod wanted;
+
+pub use evaluate::{Evaluation, evaluate, look};
+pub use publication::{Publication, publish};
+pub use wanted::{WantedSecret, wanted_secrets};

@@ -5,9 +5,11 @@ mod config;
 mod serve;
 mod shutdown;
 mod telemetry;
+mod version;
 
 pub use chain::Chain;
 pub use config::{ConfigError, read_private_json};
 pub use serve::serve;
 pub use shutdown::{Shutdown, Trigger};
 pub use telemetry::{InvalidFilter, LogFormat, start_telemetry};
+pub use version::Version;

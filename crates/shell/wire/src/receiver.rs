@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -43,7 +43,7 @@ pub trait Peers: Send + Sync + 'static {
 /// Verifies requests and signs answers. One per listener and direction, shared by all its connections.
 pub struct Receiver<P> {
     direction: Direction,
-    authorities: Authorities,
+    authorities: RwLock<Authorities>,
     peers: P,
     clock: Clock,
     longest_body: usize,
@@ -112,7 +112,12 @@ impl<P: Peers> Receiver<P> {
         ahead: BTreeMap<KeyId, UnixSeconds>,
     ) -> Self {
         let replays = Mutex::new(ReplayGuard::new(ReplayLimits::default(), clock.now(), ahead));
-        Self { direction, authorities, peers, clock, longest_body, replays }
+        Self { direction, authorities: RwLock::new(authorities), peers, clock, longest_body, replays }
+    }
+
+    /// Answers to these authorities from now on.
+    pub fn answer_to(&self, authorities: Authorities) {
+        *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = authorities;
     }
 
     /// Answers one request: verified before `handler` sees it, signed after.
@@ -149,7 +154,8 @@ impl<P: Peers> Receiver<P> {
     }
 
     fn verify(&self, head: &Parts) -> Result<VerifiedHead, Box<Response<Body>>> {
-        let authentic = verify_head(head, self.direction, &self.authorities, |id| self.peers.keys(id))
+        let authorities = self.authorities.read().unwrap_or_else(PoisonError::into_inner);
+        let authentic = verify_head(head, self.direction, &authorities, |id| self.peers.keys(id))
             .map_err(|refusal| Box::new(refuse(&refusal)))?;
         let admitted = {
             let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,102 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use pconf_names::{MachineName, RoleName};
+
+use crate::terminal::OutputFormat;
+
+/// Renders one platform.json into every machine's files and serves them to the followers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "config-leader",
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 done · 1 failed · 2 invalid input (platform.json, a template, a secret)\n\n\
+                  First steps:\n  config-leader init pryv        write platform.json, make secrets and keys\n  \
+                  config-leader check            see every problem at once\n  config-leader serve            publish, and follow every edit"
+)]
+pub struct Cli {
+    /// The leader's folder: config-leader.json, platform.json, secrets/, keys/ and state/.
+    #[arg(long, global = true, env = "CONFIG_LEADER_DIR", default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// The folder of template sets [default: `templates` of config-leader.json, else DIR/templates].
+    #[arg(long, global = true, env = "CONFIG_LEADER_TEMPLATES", value_name = "DIR")]
+    pub templates: Option<PathBuf>,
+
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a self-documented platform.json and make secrets and keys; what is there already is kept.
+    Init {
+        /// Which template set, e.g. `pryv`.
+        kind: String,
+        /// Start from another example of the set, e.g. `singlenode`.
+        #[arg(long)]
+        example: Option<String>,
+    },
+    /// Report every problem of platform.json, the templates and the secrets; nothing is written.
+    Check,
+    /// Write every machine's files to a folder, one folder per machine, exactly as followers will.
+    Render {
+        /// Where to; made where it is missing.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Only this machine.
+        #[arg(long, value_name = "NAME")]
+        machine: Option<MachineName>,
+    },
+    /// Declare, list or remove the machines of the platform.
+    #[command(subcommand)]
+    Machine(MachineCommand),
+    /// Publish a revision whenever the inputs change, and serve it to the followers.
+    Serve(ServeArguments),
+}
+
+/// Commands about machines.
+#[derive(Debug, Subcommand)]
+pub enum MachineCommand {
+    /// Declare a machine in platform.json, make its key and print what to run there.
+    ///
+    /// For a machine that is declared already with that role, only the key is made where missing; its instructions are
+    /// printed again.
+    Add {
+        /// Its name, e.g. `co3`.
+        name: MachineName,
+        /// Its role, e.g. `core`.
+        #[arg(long)]
+        role: RoleName,
+        /// Where the leader reaches its follower, where the template set does not derive it.
+        #[arg(long)]
+        url: Option<String>,
+        /// Another field of the machine, e.g. `--set ip=203.0.113.23`; may be repeated. The value is JSON, else text.
+        #[arg(long = "set", value_name = "FIELD=VALUE")]
+        fields: Vec<String>,
+    },
+    /// Print the declared machines.
+    List,
+    /// Take a machine out of platform.json; its follower is refused from then on.
+    Remove {
+        /// Its name.
+        name: MachineName,
+    },
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// What is logged: a level, or pairs like `config_leader=debug`.
+    #[arg(long, env = "CONFIG_LEADER_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}

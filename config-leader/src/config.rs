@@ -1,0 +1,25 @@
+//! `config-leader.json`: how this leader runs. Every field is optional, and so is the file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// How this leader runs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LeaderConfig {
+    /// Where to listen; default `0.0.0.0:7000`.
+    pub listen: SocketAddr,
+    /// The folder of template sets, relative to the leader's folder; default `templates`.
+    pub templates: PathBuf,
+    /// Origins by which followers reach this leader, besides its own address and those that the platform derives, e.g.
+    /// `http://10.8.0.10:7000`. The first one is told to new machines where the platform derives none.
+    pub urls: Vec<String>,
+}
+
+impl Default for LeaderConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 7000)), templates: PathBuf::from("templates"), urls: Vec::new() }
+    }
+}

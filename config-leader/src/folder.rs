@@ -1,0 +1,73 @@
+//! The leader's folder: one place for everything that it knows.
+//!
+//! ```text
+//! config-leader.json   how it runs (optional)
+//! platform.json        what the admin edits
+//! secrets/  0700       one file per secret, 0600
+//! keys/     0700       one file per machine, 0600
+//! state/    0700       what it published and what it heard
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::config::LeaderConfig;
+
+/// What problems call the file that the admin edits.
+pub(crate) const PLATFORM: &str = "platform.json";
+const CONFIG: &str = "config-leader.json";
+
+/// The leader's folder with its configuration read.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+    config: LeaderConfig,
+    templates: PathBuf,
+}
+
+impl Folder {
+    /// Reads the configuration of the folder at `path`; `templates` overrides what it says.
+    pub fn open(path: &Path, templates: Option<&Path>) -> anyhow::Result<Self> {
+        let file = path.join(CONFIG);
+        let config = match std::fs::read_to_string(&file) {
+            Ok(text) => serde_json::from_str(&text).with_context(|| format!("`{}` is not usable", file.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => LeaderConfig::default(),
+            Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", file.display())),
+        };
+        let templates = templates.map_or_else(|| path.join(&config.templates), Path::to_owned);
+        Ok(Self { path: path.to_owned(), config, templates })
+    }
+
+    /// How this leader runs.
+    #[must_use]
+    pub fn config(&self) -> &LeaderConfig {
+        &self.config
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn platform(&self) -> PathBuf {
+        self.path.join(PLATFORM)
+    }
+
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.path.join("secrets")
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.path.join("keys")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    /// The folder of template sets.
+    pub(crate) fn templates(&self) -> &Path {
+        &self.templates
+    }
+}

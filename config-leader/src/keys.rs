@@ -1,0 +1,97 @@
+//! `keys/`: the key that the leader shares with each machine's follower, one file per machine, never shared by two.
+//!
+//! The key of a removed machine stays, so that its follower can be told so under a signature; a machine of that name
+//! that is added later gets a new one.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use pconf_bundle::{EnrolmentKey, KeyId, Keys};
+use pconf_names::MachineName;
+
+/// The version of every key, until keys are rotated.
+const VERSION: u32 = 1;
+
+/// The keys of every machine that has one.
+#[derive(Default, Clone)]
+pub(crate) struct KeyRing(BTreeMap<MachineName, (EnrolmentKey, Arc<Keys>)>);
+
+impl PartialEq for KeyRing {
+    fn eq(&self, other: &Self) -> bool {
+        // What is derived once is shared from then on: the same keys are the same allocation.
+        let mut pairs = self.0.iter().zip(&other.0);
+        self.0.len() == other.0.len()
+            && pairs.all(|((name, (_, keys)), (other, (_, others)))| name == other && Arc::ptr_eq(keys, others))
+    }
+}
+
+impl KeyRing {
+    /// The derived keys of a machine.
+    pub(crate) fn of(&self, machine: &MachineName) -> Option<&Arc<Keys>> {
+        self.0.get(machine).map(|(_, keys)| keys)
+    }
+
+    /// Reads the folder again. What was derived before is used again while the key is the same.
+    pub(crate) fn reread(&self, folder: &Path) -> anyhow::Result<Self> {
+        let unreadable = || format!("cannot read the folder of keys `{}`", folder.display());
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error).with_context(unreadable),
+        };
+        let mut ring = BTreeMap::new();
+        for entry in entries {
+            let name = entry.with_context(unreadable)?.file_name();
+            let Some(machine) = name.to_str().and_then(|name| name.parse::<MachineName>().ok()) else { continue };
+            let Some(key) = read(folder, &machine)? else { continue };
+            let known = self.0.get(&machine).filter(|(known, _)| known.to_text() == key.to_text());
+            let id = KeyId { machine: machine.clone(), version: VERSION };
+            let keys = known.map_or_else(|| Arc::new(Keys::derive(id, &key)), |(_, keys)| Arc::clone(keys));
+            ring.insert(machine, (key, keys));
+        }
+        Ok(Self(ring))
+    }
+}
+
+/// The machine's key, made now where it has none.
+pub(crate) fn obtain(folder: &Path, machine: &MachineName) -> anyhow::Result<EnrolmentKey> {
+    if let Some(key) = read(folder, machine)? {
+        return Ok(key);
+    }
+    let key = pconf_wire::enrolment_key()?;
+    let made = pconf_files::create_state(&folder.join(machine.as_str()), key.to_text().as_bytes())?;
+    if made { Ok(key) } else { read(folder, machine)?.context("a key was made and removed meanwhile: run this again") }
+}
+
+/// Gives the machine a new key, whatever it had before.
+pub(crate) fn renew(folder: &Path, machine: &MachineName) -> anyhow::Result<()> {
+    let key = pconf_wire::enrolment_key()?;
+    Ok(pconf_files::write_state(&folder.join(machine.as_str()), key.to_text().as_bytes())?)
+}
+
+/// Whether the machine has a key.
+pub(crate) fn exists(folder: &Path, machine: &MachineName) -> bool {
+    folder.join(machine.as_str()).exists()
+}
+
+fn read(folder: &Path, machine: &MachineName) -> anyhow::Result<Option<EnrolmentKey>> {
+    let path = folder.join(machine.as_str());
+    let unreadable = || format!("cannot read the key `{}`", path.display());
+    let mode = match std::fs::metadata(&path) {
+        Ok(metadata) => metadata.mode() & 0o777,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(unreadable),
+    };
+    let shown = path.display();
+    anyhow::ensure!(
+        mode & 0o077 == 0,
+        "`{shown}` has mode {mode:04o}: others can read the key; run `chmod 600 {shown}`"
+    );
+    let text = std::fs::read_to_string(&path).with_context(unreadable)?;
+    let key =
+        text.trim_end().parse().with_context(|| format!("`{shown}` holds no key: remove it to have a new one made"))?;
+    Ok(Some(key))
+}

@@ -1,0 +1,59 @@
+//! The leader as a daemon: one publisher that watches the folder, one listener that answers, one pusher that tells.
+//!
+//! The publisher owns the revisions and is the only one that makes them; everybody else sees the newest through a
+//! `watch` channel, so that a request never waits for a rendering and a rendering happens once per change.
+
+mod current;
+mod http;
+mod publisher;
+mod pusher;
+mod status;
+mod watcher;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use pconf_daemon::Shutdown;
+use pconf_files::StateFolder;
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::folder::Folder;
+use http::Desk;
+use publisher::Publisher;
+use status::StatusBoard;
+
+/// Serves until `shutdown`: the whole daemon.
+///
+/// # Errors
+///
+/// When the state folder is in use or damaged, or the listener fails for good. Broken inputs are no error: the last good
+/// revision is served and the problems are logged and shown by `/status`.
+pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    let state = Arc::new(StateFolder::open(&folder.state())?);
+    let first = publisher::last_published(&state, &folder)?;
+    info!(
+        address = %listener.local_addr().context("the listener has no address")?,
+        revision = first.revision().map(tracing::field::display),
+        "listening"
+    );
+    let board = Arc::new(StatusBoard::open(Arc::clone(&state))?);
+    let (current, newest) = watch::channel(Arc::new(first));
+
+    listener.set_nonblocking(true).context("cannot use the listener")?;
+    let listener = tokio::net::TcpListener::from_std(listener).context("cannot use the listener")?;
+    let desk = Desk::open(folder.config(), newest.clone(), Arc::clone(&board), Arc::clone(&state))?;
+    let serving = pconf_daemon::serve(listener, desk.router(), shutdown.clone());
+    let config = folder.config().clone();
+    let following = tokio::spawn(async move { desk.follow(&config).await });
+    let pushing = pusher::push(newest, Arc::clone(&board), shutdown.clone());
+    let keeping = status::keep(Arc::clone(&board), shutdown.clone());
+    let publishing = publisher::run(Publisher::new(folder, state), current, shutdown);
+    // Each of them ends by itself when asked to; the first one that fails ends the others with it.
+    let ended = tokio::try_join!(async { serving.await.context("the listener failed") }, pushing, keeping, publishing);
+    following.abort();
+    ended?;
+    info!("ended");
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! What is served at this moment.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::HeaderValue;
+use pconf_bundle::{Bundle, Keys, SealedBundle, seal_bundle};
+use pconf_names::{Digest, MachineName, RevisionId, RoleName};
+use pconf_publish::Publication;
+use pconf_wire::{Payload, RandomnessError, seal_nonce};
+use serde_json::Value;
+
+use crate::keys::KeyRing;
+
+/// What is served at this moment, and what is wrong with the inputs, if anything is.
+#[derive(Default)]
+pub(crate) struct Current {
+    /// The last good revision.
+    pub(crate) published: Option<Arc<Published>>,
+    /// Every key that is known, of removed machines too.
+    pub(crate) keys: KeyRing,
+    /// Where each machine's follower is reached, and its own origins of the leader.
+    pub(crate) addresses: BTreeMap<MachineName, Addresses>,
+    /// The problems of the inputs as they are now, as `check --output json` gives them; empty when they are good.
+    pub(crate) problems: Vec<Value>,
+}
+
+/// Who reaches whom, where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    /// Where the leader reaches the follower.
+    pub(crate) follower: Option<String>,
+    /// By which origin the follower reaches the leader, where the platform derives one.
+    pub(crate) leader: Option<String>,
+}
+
+/// One revision as it is served.
+pub(crate) struct Published {
+    pub(crate) revision: RevisionId,
+    pub(crate) digest: Digest,
+    pub(crate) machines: BTreeMap<MachineName, Served>,
+}
+
+/// One machine's part of a revision.
+pub(crate) struct Served {
+    pub(crate) role: RoleName,
+    bundle: Bundle,
+    sealed: Mutex<Option<Arc<Sealed>>>,
+}
+
+/// A bundle as it travels, made on the first request and given to every later one.
+pub(crate) struct Sealed {
+    pub(crate) tag: HeaderValue,
+    pub(crate) payload: Payload,
+    /// Whose keys sealed it: other keys need another seal.
+    keys: Arc<Keys>,
+}
+
+impl Current {
+    /// The revision that is served.
+    pub(crate) fn revision(&self) -> Option<RevisionId> {
+        self.published.as_ref().map(|published| published.revision)
+    }
+}
+
+impl From<Publication> for Published {
+    fn from(publication: Publication) -> Self {
+        let served = |bundle: Bundle| Served { role: bundle.role.clone(), bundle, sealed: Mutex::default() };
+        Self {
+            revision: publication.revision,
+            digest: publication.digest,
+            machines: publication.machines.into_iter().map(|(name, bundle)| (name, served(bundle))).collect(),
+        }
+    }
+}
+
+impl Served {
+    /// The bundle under the seal of these keys. Sealing the same bytes once is enough: the same seal says the same.
+    pub(crate) fn sealed(&self, keys: &Arc<Keys>) -> Result<Arc<Sealed>, RandomnessError> {
+        let mut kept = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sealed) = kept.as_ref().filter(|sealed| Arc::ptr_eq(&sealed.keys, keys)) {
+            return Ok(Arc::clone(sealed));
+        }
+        let SealedBundle { tag, bytes, .. } = seal_bundle(keys, &self.bundle, seal_nonce()?);
+        let sealed = Arc::new(Sealed { tag: tag.to_header(), payload: Payload::new(bytes), keys: Arc::clone(keys) });
+        *kept = Some(Arc::clone(&sealed));
+        Ok(sealed)
+    }
+}

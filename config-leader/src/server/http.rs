@@ -1,0 +1,208 @@
+//! The leader's answers: extract, decide with one call, answer. Followers are verified before any of this.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, FORWARDED, IF_NONE_MATCH};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use pconf_bundle::signature::Direction;
+use pconf_bundle::{Authorities, Code, KeyId, Keys, Origin, Problem, UnixSeconds, open_report, routes};
+use pconf_daemon::{Chain, Version};
+use pconf_files::StateFolder;
+use pconf_wire::{Clock, Payload, Peers, Received, Receiver, Reply, reply};
+use serde_json::json;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::config::LeaderConfig;
+use crate::server::current::Current;
+use crate::server::status::StatusBoard;
+
+/// A report names files and containers of one machine.
+const LONGEST_REPORT: usize = 1 << 20;
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// What clocks ahead of ours have signed; see [`Peers::remember_ahead`].
+const AHEAD: &str = "ahead.json";
+
+/// Where requests arrive.
+pub(crate) struct Desk {
+    receiver: Receiver<Followers>,
+    newest: watch::Receiver<Arc<Current>>,
+    board: Arc<StatusBoard>,
+}
+
+/// The followers' keys as they are now.
+struct Followers {
+    newest: watch::Receiver<Arc<Current>>,
+    state: Arc<StateFolder>,
+    ahead: std::sync::Mutex<BTreeMap<String, u64>>,
+}
+
+impl Desk {
+    pub(crate) fn open(
+        config: &LeaderConfig,
+        newest: watch::Receiver<Arc<Current>>,
+        board: Arc<StatusBoard>,
+        state: Arc<StateFolder>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let kept: BTreeMap<String, u64> = match state.read(AHEAD)? {
+            None => BTreeMap::new(),
+            Some(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+                format!("`{}` is damaged: remove it after a minute's pause", state.file(AHEAD).display())
+            })?,
+        };
+        let ahead = kept.iter().filter_map(|(id, at)| Some((id.parse().ok()?, UnixSeconds(*at)))).collect();
+        let authorities = authorities(config, &newest.borrow())?;
+        let followers = Followers { newest: newest.clone(), state, ahead: std::sync::Mutex::new(kept) };
+        let receiver =
+            Receiver::new(Direction::ToLeader, authorities, followers, Clock::system(), LONGEST_REPORT, ahead);
+        Ok(Arc::new(Self { receiver, newest, board }))
+    }
+
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/__lbheartbeat__", get(|| async {}))
+            .route("/__heartbeat__", get(heartbeat))
+            .route("/__version__", get(|| async { Json(Version::of("config-leader", env!("CARGO_PKG_VERSION"))) }))
+            .fallback(follower)
+            .with_state(Arc::clone(self))
+    }
+
+    /// Answers to the addresses that the platform derives, whenever they change.
+    pub(crate) async fn follow(&self, config: &LeaderConfig) {
+        let mut newest = self.newest.clone();
+        while newest.changed().await.is_ok() {
+            match authorities(config, &newest.borrow_and_update()) {
+                Ok(authorities) => self.receiver.answer_to(authorities),
+                Err(error) => warn!(error = %Chain(error.as_ref()), "the addresses of the leader stay as they were"),
+            }
+        }
+    }
+
+    fn answer(&self, request: &Received) -> Result<Reply, Problem> {
+        self.board.contact(request.machine());
+        match (request.path(), request.method()) {
+            (routes::REPORTS, &Method::POST) => self.report(request),
+            (routes::REPORTS, _) => Err(Code::MethodNotAllowed.into()),
+            (path, method) => match (routes::role_of(path), method) {
+                (Some(role), &Method::GET) => self.configuration(request, &role),
+                (Some(_), _) => Err(Code::MethodNotAllowed.into()),
+                (None, _) => Err(Code::NotFound.into()),
+            },
+        }
+    }
+
+    fn configuration(&self, request: &Received, role: &pconf_names::RoleName) -> Result<Reply, Problem> {
+        let current = Arc::clone(&self.newest.borrow());
+        let Some(published) = &current.published else { return Err(Code::Starting.into()) };
+        let machine = request.machine();
+        let Some(served) = published.machines.get(machine) else {
+            return Err(
+                Problem::new(Code::KeyRevoked).with_detail(format!("`{machine}` is no machine of this platform"))
+            );
+        };
+        if served.role != *role {
+            let detail = format!("`{machine}` has the role `{}`", served.role);
+            return Err(Problem::new(Code::RoleForbidden).with_detail(detail));
+        }
+        if request.header(ACCEPT) != Some(routes::SEALED_BUNDLE) {
+            let detail = format!("bundles are served as `{}` only", routes::SEALED_BUNDLE);
+            return Err(Problem::new(Code::NotAcceptable).with_detail(detail));
+        }
+        let sealed = served.sealed(request.keys()).map_err(|error| internal(&error))?;
+        let is_known = request.head.headers.get(IF_NONE_MATCH) == Some(&sealed.tag);
+        let mut answer = match is_known {
+            true => reply(StatusCode::NOT_MODIFIED, Payload::empty()),
+            false => reply(StatusCode::OK, sealed.payload.clone()),
+        };
+        let headers = answer.headers_mut();
+        headers.insert(ETAG, sealed.tag.clone());
+        if !is_known {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(routes::SEALED_BUNDLE));
+            let revision = HeaderValue::from_str(&published.revision.to_string()).map_err(|error| internal(&error))?;
+            headers.insert(routes::CONF_REVISION, revision);
+        }
+        Ok(answer)
+    }
+
+    fn report(&self, request: &Received) -> Result<Reply, Problem> {
+        if request.header(CONTENT_TYPE) != Some(routes::SEALED_REPORT) {
+            let detail = format!("reports are taken as `{}` only", routes::SEALED_REPORT);
+            return Err(Problem::new(Code::BadRequest).with_detail(detail));
+        }
+        let report = open_report(request.keys(), &request.body).map_err(|error| {
+            warn!(machine = %request.machine(), error = %Chain(&error), "a report cannot be opened");
+            Problem::new(Code::BadRequest)
+        })?;
+        info!(machine = %request.machine(), verdict = %report.verdict, "report");
+        self.board.report(request.machine(), report);
+        Ok(reply(StatusCode::NO_CONTENT, Payload::empty()))
+    }
+}
+
+/// A follower's request, or that of an admin on this machine who asks for the status.
+async fn follower(
+    State(desk): State<Arc<Desk>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+) -> Response {
+    // A proxy on this machine forwards what comes from elsewhere: that is nobody's local request.
+    let is_forwarded = request.headers().contains_key(FORWARDED_FOR) || request.headers().contains_key(FORWARDED);
+    if request.uri().path() == "/status" && from.ip().is_loopback() && !is_forwarded {
+        return match *request.method() {
+            Method::GET => Json(desk.board.show(&desk.newest.borrow())).into_response(),
+            _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        };
+    }
+    let for_handler = Arc::clone(&desk);
+    desk.receiver.serve(request, |received| async move { for_handler.answer(&received) }).await
+}
+
+/// Dockerflow: 200 while followers can be served; the checks tell what an operator should look at.
+async fn heartbeat(State(desk): State<Arc<Desk>>) -> Response {
+    let current = Arc::clone(&desk.newest.borrow());
+    let serves = current.published.is_some();
+    let inputs = if current.problems.is_empty() { "ok" } else { "warning" };
+    let status = if serves { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let (overall, published) = if serves { (inputs, "ok") } else { ("error", "error") };
+    (status, Json(json!({ "status": overall, "checks": { "published": published, "inputs": inputs } }))).into_response()
+}
+
+/// Every origin by which a follower may call: configured, derived by the platform, and the address listened on.
+fn authorities(config: &LeaderConfig, current: &Current) -> anyhow::Result<Authorities> {
+    let own = config.listen;
+    let own = match own.ip().is_unspecified() {
+        true => ["127.0.0.1", "[::1]", "localhost"].map(|host| format!("http://{host}:{}", own.port())).to_vec(),
+        false => vec![format!("http://{own}")],
+    };
+    let derived = current.addresses.values().filter_map(|addresses| addresses.leader.as_deref());
+    let origins = own.iter().chain(&config.urls).map(String::as_str).chain(derived);
+    let origins = origins.map(|url| url.parse::<Origin>().context("an address of the leader cannot be used"));
+    Ok(origins.collect::<anyhow::Result<Vec<_>>>()?.iter().collect())
+}
+
+fn internal(error: &dyn std::error::Error) -> Problem {
+    warn!(error = %Chain(error), "a request could not be answered");
+    Code::Internal.into()
+}
+
+impl Peers for Followers {
+    fn keys(&self, id: &KeyId) -> Option<Arc<Keys>> {
+        let current = self.newest.borrow();
+        current.keys.of(&id.machine).filter(|keys| keys.id() == id).map(Arc::clone)
+    }
+
+    fn remember_ahead(&self, id: &KeyId, at: UnixSeconds) -> std::io::Result<()> {
+        let mut ahead = self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ahead.insert(id.to_string(), at.0);
+        let bytes = serde_json::to_vec_pretty(&*ahead)?;
+        self.state.write(AHEAD, &bytes).map_err(std::io::Error::other)
+    }
+}

@@ -1,0 +1,99 @@
+//! Tells every follower to look, once per revision. A lost word costs nothing: followers look by themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
+use pconf_bundle::signature::Direction;
+use pconf_bundle::{Keys, Origin, routes};
+use pconf_daemon::{Chain, Shutdown};
+use pconf_names::MachineName;
+use pconf_wire::{Client, Clock, Peer, Timeouts};
+use serde_json::json;
+use tokio::sync::watch;
+use tracing::{debug, info};
+
+use crate::server::current::Current;
+use crate::server::status::StatusBoard;
+
+/// So many followers are told at a time.
+const AT_ONCE: usize = 64;
+const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(3), read: Duration::from_secs(5) };
+/// A follower's answer is a few numbers.
+const LONGEST_ANSWER: usize = 4096;
+
+/// Tells of every new revision until `shutdown`.
+pub(crate) async fn push(
+    mut newest: watch::Receiver<Arc<Current>>,
+    board: Arc<StatusBoard>,
+    mut shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let client = Client::new(Direction::ToFollower, Clock::system(), TIMEOUTS, LONGEST_ANSWER, None)?;
+    let mut told = None;
+    loop {
+        let current = Arc::clone(&newest.borrow_and_update());
+        let work = async {
+            if current.revision() != told && !current.addresses.is_empty() {
+                tell_all(&client, &current, &board).await;
+            }
+        };
+        // Cancel-safe: a newer revision ends the telling of the one before, whose word would be the same.
+        tokio::select! {
+            () = shutdown.requested() => return Ok(()),
+            changed = async { work.await; newest.changed().await } => if changed.is_err() { return Ok(()) },
+        }
+        told = current.revision();
+    }
+}
+
+async fn tell_all(client: &Client, current: &Current, board: &StatusBoard) {
+    let peers: Vec<_> = current
+        .addresses
+        .iter()
+        .filter_map(|(machine, addresses)| {
+            let keys = current.keys.of(machine)?;
+            Some((machine, addresses.follower.as_deref()?, keys))
+        })
+        .collect();
+    let machines = peers.len();
+    let told = futures_util::stream::iter(peers)
+        .map(|(machine, url, keys)| tell(client, current, board, machine, url, keys))
+        .buffer_unordered(AT_ONCE)
+        .filter(|told| std::future::ready(*told))
+        .count()
+        .await;
+    info!(revision = current.revision().map(tracing::field::display), machines, told, "followers told to look");
+}
+
+/// Tells one follower; `false` where it did not hear.
+async fn tell(
+    client: &Client,
+    current: &Current,
+    board: &StatusBoard,
+    machine: &MachineName,
+    url: &str,
+    keys: &Arc<Keys>,
+) -> bool {
+    let outcome = match url.parse::<Origin>() {
+        Ok(origin) => {
+            let body = json!({ "revision": current.revision(), "reason": "publish" }).to_string();
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let peer = Peer::new(origin, Arc::clone(keys));
+            match client.post(&peer, routes::NOTIFY, headers, Bytes::from(body)).await {
+                Ok(answer) if answer.status.is_success() => Ok(()),
+                Ok(answer) => Err(format!("`{url}` answered {}", answer.status)),
+                Err(error) => Err(Chain(&error).to_string()),
+            }
+        }
+        Err(error) => Err(Chain(&error).to_string()),
+    };
+    if let Err(error) = &outcome {
+        debug!(%machine, error, "a follower was not told; it will look by itself");
+    }
+    board.told(machine, outcome.as_ref().err());
+    outcome.is_ok()
+}

@@ -1,0 +1,97 @@
+//! One encoder per destination format. What a format cannot carry is refused, never mangled.
+
+mod compose;
+mod json;
+mod nginx;
+mod redis;
+mod url;
+
+use tera::value::ValueKind;
+use tera::{Kwargs, State, Tera, TeraResult, Value};
+
+/// The filters that may end an expression, as a template author writes them.
+pub(crate) const ENCODERS: [&str; 7] = ["json", "yaml", "nginx", "redis", "compose", "url", "verbatim"];
+
+/// Makes the encoders known to `tera`; to be called before the first template is added.
+pub(crate) fn register(tera: &mut Tera) {
+    tera.register_filter("json", |value: &Value, _: Kwargs, _: &State| json::json(value));
+    tera.register_filter("yaml", |value: &Value, _: Kwargs, _: &State| json::yaml(value));
+    tera.register_filter("nginx", |value: &Value, _: Kwargs, _: &State| nginx::nginx(value));
+    tera.register_filter("redis", |value: &Value, _: Kwargs, _: &State| redis::redis(value));
+    tera.register_filter("compose", |value: &Value, _: Kwargs, _: &State| compose::compose(value));
+    tera.register_filter("url", |value: &Value, _: Kwargs, _: &State| url::url(value));
+    tera.register_filter("verbatim", |value: &Value, _: Kwargs, _: &State| verbatim(value));
+}
+
+/// A setting that is itself the text of a file.
+fn verbatim(value: &Value) -> TeraResult<String> {
+    value.as_str().map(str::to_owned).ok_or_else(|| refuse("verbatim", value, "only text can be the text of a file"))
+}
+
+/// The text of a scalar, or a refusal: lists, objects and `null` have no form in line-oriented formats.
+fn scalar(encoder: &str, value: &Value) -> TeraResult<String> {
+    match value.as_str() {
+        Some(text) => Ok(text.to_owned()),
+        None if value.is_number() || value.is_bool() => Ok(value.to_string()),
+        None => Err(refuse(encoder, value, "only text, a number, true or false has a form there")),
+    }
+}
+
+/// An error that names the kind of value and the format, and quotes nothing: the value may be a secret.
+fn refuse(encoder: &str, value: &Value, why: &str) -> tera::Error {
+    let kind = match value.kind() {
+        ValueKind::Undefined => "an undefined value",
+        ValueKind::None => "null",
+        ValueKind::String => "text",
+        ValueKind::Array => "a list",
+        ValueKind::Map => "an object",
+        _ => "a number or boolean",
+    };
+    tera::Error::message(format!("{kind} cannot be written as {encoder}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// `value` through `encoder`, as a template would write it.
+    fn encoded(encoder: &str, value: &serde_json::Value) -> Result<String, String> {
+        let mut tera = Tera::default();
+        register(&mut tera);
+        let template = format!("{{{{ v | {encoder} }}}}");
+        tera.add_raw_template("t", &template).map_err(|e| e.to_string())?;
+        let mut context = tera::Context::new();
+        context.insert("v", value);
+        tera.render("t", &context).map_err(|e| match e.kind() {
+            tera::ErrorKind::RenderingError(report) => report.message().to_owned(),
+            other => other.to_string(),
+        })
+    }
+
+    #[test]
+    fn every_encoder_carries_hostile_text_or_refuses_it() {
+        let hostile = [
+            json!("{{ phone_number }}"),
+            json!("{username} #{RESET_URL}"),
+            json!("$host"),
+            json!("say \"hi\" it's\n#1 caf\u{e9} \\ `x`"),
+            json!("no"),
+            json!("\u{85}\u{2028}\u{7f}"),
+            json!(""),
+            json!(null),
+            json!([]),
+            json!({"a": [1, 2.5, true, null, "$x"]}),
+            json!(42),
+            json!(1.0),
+        ];
+        let mut table = String::new();
+        for encoder in ENCODERS {
+            for value in &hostile {
+                let outcome = encoded(encoder, value).unwrap_or_else(|refusal| format!("REFUSED {refusal}"));
+                table += &format!("{encoder:9} {:46} -> {}\n", value.to_string(), outcome.escape_debug());
+            }
+        }
+        insta::assert_snapshot!(table);
+    }
+}

@@ -1,0 +1,292 @@
+//! The files of one machine.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+use pconf_names::{MachineName, RelativePath, RoleName};
+use pconf_platform::{Attributes, ManagedDirectory, Problem, SecretScope};
+use tera::Tera;
+
+use crate::fault;
+use crate::scene::{Scene, SceneMachine};
+use crate::secrets::SecretValues;
+use crate::set::{Source, TemplateSet};
+use crate::syntax;
+use crate::wellformed;
+
+/// A template that fails in more places than this is reported in the first ones.
+const MOST_PROBLEMS_PER_FILE: usize = 20;
+
+/// What one machine gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedMachine {
+    /// Its role.
+    pub role: RoleName,
+    /// Directories to make, sorted by path.
+    pub directories: Vec<ManagedDirectory>,
+    /// Files to write, sorted by path.
+    pub files: Vec<RenderedFile>,
+}
+
+/// One file as it lands.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RenderedFile {
+    /// Where, below the machine's root.
+    pub path: RelativePath,
+    /// Class, owner and mode.
+    pub attributes: Attributes,
+    /// The exact bytes; may hold secrets.
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for RenderedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({} bytes)", self.path, self.bytes.len())
+    }
+}
+
+impl TemplateSet {
+    /// Renders and judges every file of one machine, or says everything that is wrong.
+    ///
+    /// # Panics
+    ///
+    /// Never: the machines of a scene have roles of the set that checked it.
+    pub fn render(
+        &self,
+        scene: &Scene,
+        name: &MachineName,
+        secrets: &SecretValues,
+    ) -> Result<RenderedMachine, Vec<Problem>> {
+        let unknown =
+            || fault::whole_file(self.shown.clone(), "unknown-machine", format!("no machine `{name}`"), String::new());
+        let machine = scene.machines().get(name).ok_or_else(|| vec![unknown()])?;
+        let (role, manifest) = match (self.roles.get(&machine.role), self.manifests.get(&machine.role)) {
+            (Some(role), Some(manifest)) => (role, manifest),
+            _ => return Err(vec![unknown()]),
+        };
+        let work =
+            Work { set: self, scene, name, machine, secrets, context: self.context(scene, name, machine, secrets) };
+        let mut problems = Vec::new();
+        let mut files = BTreeMap::new();
+        for (target, source) in &role.files {
+            match work.file(target, source) {
+                Ok((path, bytes)) => {
+                    let attributes = manifest.attributes(&path);
+                    if files.insert(path.clone(), RenderedFile { path, attributes, bytes }).is_some() {
+                        problems.push(work.about(
+                            source,
+                            target,
+                            "same-path",
+                            format!("two files land at `{target}` on {name}"),
+                        ));
+                    }
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() {
+            let files = files.into_values().collect();
+            Ok(RenderedMachine { role: machine.role.clone(), directories: manifest.directories.clone(), files })
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn context(
+        &self,
+        scene: &Scene,
+        name: &MachineName,
+        machine: &SceneMachine,
+        values: &SecretValues,
+    ) -> tera::Context {
+        let readable = self.secrets.secrets.iter().filter(|(_, secret)| secret.roles.contains(&machine.role));
+        let secrets: BTreeMap<&str, tera::Value> = readable
+            .filter_map(|(id, secret)| {
+                let of_machine = (secret.scope == SecretScope::Machine).then_some(name);
+                Some((id.as_str(), values.get(id, of_machine)?.to_value()))
+            })
+            .collect();
+        let mut context = tera::Context::new();
+        context.insert_value("settings", scene.settings.clone());
+        context.insert_value("machines", scene.machines_value.clone());
+        context.insert_value("machine", machine.value.clone());
+        context.insert_value("derived", scene.derived.clone());
+        context.insert_value("secrets", tera::Value::from_serializable(&secrets));
+        context
+    }
+}
+
+/// The rendering of one machine.
+struct Work<'a> {
+    set: &'a TemplateSet,
+    scene: &'a Scene,
+    name: &'a MachineName,
+    machine: &'a SceneMachine,
+    secrets: &'a SecretValues,
+    context: tera::Context,
+}
+
+impl Work<'_> {
+    fn file(&self, target: &str, source: &Source) -> Result<(RelativePath, Vec<u8>), Vec<Problem>> {
+        let path = self.path(target, source);
+        let bytes = match source {
+            Source::Verbatim(bytes) => Ok(bytes.to_vec()),
+            Source::Template(template) => self.text(template).map(String::into_bytes),
+        };
+        let (path, bytes) = match (path, bytes) {
+            (Ok(path), Ok(bytes)) => (path, bytes),
+            (path, bytes) => return Err(path.err().into_iter().chain(bytes.err().into_iter().flatten()).collect()),
+        };
+        match wellformed::fault(path.as_str(), &bytes) {
+            None => Ok((path, bytes)),
+            Some(message) => Err(vec![self.malformed(&path, source, &message)]),
+        }
+    }
+
+    /// Where the file lands; a setting in its name is filled in and stays one segment.
+    fn path(&self, target: &str, source: &Source) -> Result<RelativePath, Problem> {
+        let about = |message: String| self.about(source, target, "invalid-path", message);
+        let mut rendered = target.to_owned();
+        if target.contains("{{") {
+            rendered = self.set.tera.render_str(target, &self.context, false).map_err(|error| {
+                let (problem, _) = fault::of_template(&error, &self.set.shown);
+                about(format!("the name of the file cannot be made: {}", problem.message))
+            })?;
+            if rendered.split('/').count() != target.split('/').count() {
+                return Err(about(format!("a value in the name `{target}` holds a `/`")));
+            }
+        }
+        rendered.parse().map_err(|error: pconf_names::InvalidPath| about(error.to_string()))
+    }
+
+    fn text(&self, template: &str) -> Result<String, Vec<Problem>> {
+        let asked = self.unknown_names(template);
+        match self.set.tera.render(template, &self.context) {
+            Ok(text) if asked.is_empty() => Ok(text),
+            Ok(_) => Err(asked),
+            Err(error) => Err(asked.into_iter().chain(self.every_fault(template, error)).collect()),
+        }
+    }
+
+    /// Names in conditions that do not exist: Tera would take them for false.
+    fn unknown_names(&self, template: &str) -> Vec<Problem> {
+        let reading = self.set.readings.get(template);
+        let mut problems = Vec::new();
+        for asked in reading.iter().flat_map(|reading| &reading.asked) {
+            let Some(root) = self.context.get(&asked.path[0]) else { continue };
+            // A declared secret may be unset: whether that is a problem shows where it is printed.
+            let is_declared_secret = asked.path[0] == "secrets"
+                && asked.path[1].parse().is_ok_and(|id| {
+                    self.set.secrets.secrets.get(&id).is_some_and(|s| s.roles.contains(&self.machine.role))
+                });
+            if is_declared_secret {
+                continue;
+            }
+            let mut value = root;
+            for (depth, key) in asked.path.iter().enumerate().skip(1) {
+                let Some(map) = value.as_map() else { break };
+                let Some(next) = value.get_from_path(key) else {
+                    let mut known: Vec<String> = map.keys().map(ToString::to_string).collect();
+                    known.sort_unstable();
+                    problems.push(Problem {
+                        span: Some(asked.span.clone()),
+                        subject: asked.path.join("."),
+                        ..fault::whole_file(
+                            format!("{}/{template}", self.set.shown),
+                            "unknown-name",
+                            format!("`{}` does not exist", asked.path[..=depth].join(".")),
+                            format!("`{}` has: {}", asked.path[..depth].join("."), known.join(", ")),
+                        )
+                    });
+                    break;
+                };
+                value = next;
+            }
+        }
+        problems
+    }
+
+    /// Tera stops at the first fault. Each faulty expression is blanked out and the rendering tried again, so that one
+    /// run tells them all.
+    fn every_fault(&self, template: &str, first: tera::Error) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut tera: Option<Tera> = None;
+        let mut error = first;
+        let mut texts: HashMap<String, String> = HashMap::new();
+        while problems.len() < MOST_PROBLEMS_PER_FILE {
+            let (problem, culprit) = fault::of_template(&error, &self.set.shown);
+            let span = problem.span.clone();
+            problems.push(self.explain(problem));
+            let Some((culprit, span)) = culprit.zip(span) else { break };
+            let shown = format!("{}/{culprit}", self.set.shown);
+            let Some(source) = self.set.sources.text(&shown) else { break };
+            let text = texts.entry(culprit.clone()).or_insert_with(|| source.to_owned());
+            let outputs = syntax::read(text).outputs;
+            let Some(output) = outputs.into_iter().find(|output| output.contains(&span.start)) else { break };
+            // Spaces of the same length keep every later place; `''` is an expression that prints nothing.
+            let blank = format!("''{}", " ".repeat(output.len().saturating_sub(2)));
+            text.replace_range(output, &blank);
+            let tera = tera.get_or_insert_with(|| self.set.tera.clone());
+            if tera.add_raw_template(&culprit, text).is_err() {
+                break;
+            }
+            match tera.render(template, &self.context) {
+                Ok(_) => break,
+                Err(next) => error = next,
+            }
+        }
+        problems
+    }
+
+    /// What Tera says, in words of the platform: a secret that is not set says where to put it, and a value that does
+    /// not fit its format points at the setting.
+    fn explain(&self, problem: Problem) -> Problem {
+        let source = self.set.sources.text(&problem.file);
+        let path = problem.span.clone().zip(source).and_then(|(span, text)| {
+            let output = syntax::read(text).outputs.into_iter().find(|output| output.contains(&span.start))?;
+            syntax::leading_path(&text[output])
+        });
+        if let Some([root, id, ..]) = path.as_deref()
+            && root == "secrets"
+            && let Ok(id) = id.parse()
+            && let Some(secret) = self.set.secrets.secrets.get(&id)
+        {
+            let of_machine = (secret.scope == SecretScope::Machine).then_some(self.name);
+            let place = of_machine.map_or(id.to_string(), |name| format!("{id}@{name}"));
+            let (message, help) = if !secret.roles.contains(&self.machine.role) {
+                (
+                    format!("role {} may not read the secret `{id}`", self.machine.role),
+                    format!("add the role to `{id}` in secrets.json"),
+                )
+            } else if self.secrets.get(&id, of_machine).is_none() {
+                (
+                    format!("the secret `{id}` is not set: {}", secret.description),
+                    format!("write its value into `secrets/{place}`"),
+                )
+            } else {
+                return problem;
+            };
+            return Problem { code: "secret-unavailable", subject: format!("secrets.{id}"), message, help, ..problem };
+        }
+        fault::blame_setting(problem, &self.set.sources, &self.scene.platform)
+    }
+
+    fn malformed(&self, path: &RelativePath, source: &Source, message: &str) -> Problem {
+        let help = match self.secrets.first_equal_pair() {
+            Some((one, other)) if message.contains("are the same") => {
+                format!("the secrets `{one}` and `{other}` are equal: give them different values")
+            }
+            _ => "repair the template, or the value that does not fit".to_owned(),
+        };
+        let message = format!("`{path}`, as rendered for {}, {message}", self.name);
+        Problem { help, ..self.about(source, path.as_str(), "malformed", message) }
+    }
+
+    fn about(&self, source: &Source, target: &str, code: &'static str, message: String) -> Problem {
+        let file = match source {
+            Source::Template(template) => format!("{}/{template}", self.set.shown),
+            Source::Verbatim(_) => format!("{}/{}/{target}", self.set.shown, self.machine.role),
+        };
+        fault::whole_file(file, code, message, "repair the file or its name".to_owned())
+    }
+}
