@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pconf_bundle::Bundle;
+use pconf_bundle::{Bundle, VerifiedBundle};
 use pconf_names::{Digest, Mode, Owner, RelativePath, RevisionId};
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::fingerprint;
-use crate::plan::{Plan, Step};
+use crate::observed::{Container, OnDisk};
+use crate::plan::{Plan, Step, is_paid};
 
 /// The follower's memory; written whole before and after everything that it is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,13 +31,15 @@ pub struct Ledger {
 }
 
 /// One revision with what it says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attempt {
     /// Its number.
     pub revision: RevisionId,
     /// What it says; see [`fingerprint`].
     pub fingerprint: Digest,
+    /// The leader's name for it, which it takes back as `If-None-Match`.
+    pub tag: String,
 }
 
 /// How far an attempt is.
@@ -95,19 +98,19 @@ pub enum DebtState {
 }
 
 impl Ledger {
-    /// The revision whose repetition the leader may answer with "unchanged": the applied one, if nothing is unfinished.
+    /// The tag of the revision whose repetition tells nothing new: the applied one, if nothing is unfinished.
     #[must_use]
-    pub fn settled_revision(&self) -> Option<RevisionId> {
+    pub fn settled_tag(&self) -> Option<&str> {
         match self.attempt {
             Some(_) => None,
-            None => self.applied.map(|applied| applied.revision),
+            None => self.applied.as_ref().map(|applied| applied.tag.as_str()),
         }
     }
 
     /// The last revision that ran wholly.
     #[must_use]
     pub fn running(&self) -> Option<RevisionId> {
-        self.applied.map(|applied| applied.revision)
+        self.applied.as_ref().map(|applied| applied.revision)
     }
 
     /// The revision whose files are all on disk.
@@ -116,13 +119,14 @@ impl Ledger {
         match self.phase {
             Phase::Settled => self.running(),
             Phase::Writing => None,
-            Phase::Written => self.attempt.map(|attempt| attempt.revision),
+            Phase::Written => self.attempt.as_ref().map(|attempt| attempt.revision),
         }
     }
 
     /// Before the first step: what will be ours and what will be owed.
-    pub fn intend(&mut self, goal: &Bundle, plan: &Plan) {
-        self.attempt = Some(Attempt { revision: goal.revision, fingerprint: fingerprint(goal) });
+    pub fn intend(&mut self, goal: &VerifiedBundle, plan: &Plan) {
+        let tag = goal.tag().to_string();
+        self.attempt = Some(Attempt { revision: goal.revision, fingerprint: fingerprint(goal), tag });
         self.phase = Phase::Writing;
         for (path, record) in records(goal) {
             if !self.files.contains_key(&path) {
@@ -175,9 +179,25 @@ impl Ledger {
         }
     }
 
+    /// Forgets what containers that are gone, or were started since, were owed.
+    pub fn settle(&mut self, containers: &[Container]) {
+        self.owed.retain(|name, debt| {
+            containers.iter().any(|container| container.name == *name && !is_paid(debt, container))
+        });
+    }
+
+    /// Whether a file that is ours is no longer as we wrote it; `disk` tells what stands at the paths of `files`.
+    #[must_use]
+    pub fn has_drifted(&self, disk: &BTreeMap<RelativePath, OnDisk>) -> bool {
+        self.files.iter().any(|(path, record)| {
+            let (digest, owner, mode) = (Some(record.digest), record.owner, record.mode.bits());
+            disk.get(path) != Some(&OnDisk::File { digest, owner, mode })
+        })
+    }
+
     /// After the last restart: the revision runs. A container that its operator stopped may still be owed.
     pub fn finish(&mut self) {
-        self.applied = self.attempt.take().or(self.applied);
+        self.applied = self.attempt.take().or_else(|| self.applied.take());
         self.phase = Phase::Settled;
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pconf_bundle::{Bundle, File};
-use pconf_names::{Digest, MachineName, Mode, Owner, RelativePath, RevisionId, RoleName};
+use pconf_bundle::{Bundle, File, VerifiedBundle};
+use pconf_names::{Digest, Mode, Owner, RelativePath, RevisionId};
 use serde::Serialize;
 
 use crate::fingerprint::fingerprint;
@@ -150,16 +150,7 @@ pub fn places_to_look(goal: &Bundle, ledger: &Ledger) -> BTreeMap<RelativePath, 
 }
 
 /// What has to be done to bring the machine to `goal`; or why nothing will be done.
-///
-/// `machine` and `role` are who this follower is.
-pub fn plan(
-    goal: &Bundle,
-    machine: &MachineName,
-    role: &RoleName,
-    ledger: &Ledger,
-    observed: &Observed,
-) -> Result<Plan, Refusal> {
-    check_identity(goal, machine, role)?;
+pub fn plan(goal: &VerifiedBundle, ledger: &Ledger, observed: &Observed) -> Result<Plan, Refusal> {
     check_history(goal, ledger)?;
     check_consistency(goal)?;
     let leaving = leaving(goal, ledger, observed);
@@ -169,14 +160,6 @@ pub fn plan(
     }
     let steps = steps(goal, ledger, &leaving, observed);
     Ok(with_containers(goal, ledger, observed, steps))
-}
-
-fn check_identity(goal: &Bundle, machine: &MachineName, role: &RoleName) -> Result<(), Refusal> {
-    if (&goal.machine, &goal.role) == (machine, role) {
-        Ok(())
-    } else {
-        Err(Refusal::NotForUs { machine: goal.machine.clone(), role: goal.role.clone() })
-    }
 }
 
 /// A revision only grows, and one number has one content.
@@ -389,7 +372,7 @@ fn act(container: &Container, causes: BTreeSet<RelativePath>, debt: Option<&Debt
     }
 }
 
-fn is_paid(debt: &Debt, container: &Container) -> bool {
+pub(crate) fn is_paid(debt: &Debt, container: &Container) -> bool {
     match &debt.state {
         DebtState::Since { started } => *started != container.started,
         DebtState::Open | DebtState::Failed { .. } => false,

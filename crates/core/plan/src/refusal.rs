@@ -2,22 +2,11 @@
 
 use std::fmt;
 
-use pconf_names::{MachineName, RelativePath, RevisionId, RoleName};
+use pconf_names::{RelativePath, RevisionId};
 
 /// A bundle that is not taken, as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It is for another machine.
-    #[error(
-        "the bundle is for {role} `{machine}`, which this machine is not: compare `machine` and `role` in \
-             config-follower.json with platform.json"
-    )]
-    NotForUs {
-        /// Whose it is.
-        machine: MachineName,
-        /// That machine's role.
-        role: RoleName,
-    },
     /// It is older than what this machine has.
     #[error(
         "revision {offered} is older than {known}, which this machine already has: if the leader was restored from \

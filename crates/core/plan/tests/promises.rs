@@ -19,7 +19,7 @@ fn converged() -> World {
     world
 }
 
-fn set(number: u64, text: &str) -> pconf_bundle::Bundle {
+fn set(number: u64, text: &str) -> pconf_bundle::VerifiedBundle {
     bundle(
         number,
         &["core/data"],
@@ -191,16 +191,6 @@ fn history_only_goes_forward() {
 }
 
 #[test]
-fn a_bundle_of_another_machine_or_role_is_refused() {
-    let world = World::default();
-    let ledger = Ledger::default();
-    let observed = world.observe(&set(1, "one"));
-    let (co2, core) = ("co2".parse().unwrap(), "core".parse().unwrap());
-    let refusal = plan(&set(1, "one"), &co2, &core, &ledger, &observed).unwrap_err();
-    assert!(matches!(refusal, Refusal::NotForUs { .. }));
-}
-
-#[test]
 fn a_bundle_that_contradicts_itself_is_refused() {
     let world = World::default();
     for goal in [
@@ -233,9 +223,35 @@ fn without_an_engine_files_are_written_and_nothing_is_said_about_readers() {
     let mut world = converged();
     let mut observed = world.observe(&set(2, "two"));
     observed.containers = None;
-    let plan = plan(&set(2, "two"), &world::machine(), &world::role(), &world.ledger, &observed).unwrap();
+    let plan = plan(&set(2, "two"), &world.ledger, &observed).unwrap();
     assert_eq!(plan.to_string(), "revision 1.2\n  change   core/conf/core.yml\n");
     world.containers.clear();
+}
+
+#[test]
+fn a_file_that_is_no_longer_as_we_wrote_it_has_drifted() {
+    let mut world = converged();
+    let has_drifted = |world: &World| world.ledger.has_drifted(&world.observe(&set(1, "one")).disk);
+    assert!(!has_drifted(&world));
+    world.put("core/data/file", "theirs");
+    assert!(!has_drifted(&world));
+    world.give_away("core/conf/core.yml");
+    assert!(has_drifted(&world));
+}
+
+#[test]
+fn what_was_owed_is_forgotten_when_the_container_is_gone_or_was_started_since() {
+    let mut world = converged();
+    world.power = Some(2);
+    world.begin(&set(2, "two"));
+    world.ledger.settle(&world.containers);
+    assert_eq!(world.ledger.owed.len(), 1);
+    let mut after_removal = world.ledger.clone();
+    after_removal.settle(&world.containers[1..]);
+    assert!(after_removal.owed.is_empty());
+    world.start("core");
+    world.ledger.settle(&world.containers);
+    assert!(world.ledger.owed.is_empty());
 }
 
 #[test]

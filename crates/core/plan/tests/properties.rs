@@ -5,7 +5,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pconf_bundle::Bundle;
+use pconf_bundle::VerifiedBundle;
 use pconf_plan::ContainerState;
 use proptest::prelude::*;
 use world::{Node, World, bundle, container};
@@ -33,7 +33,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 /// A set without contradictions: a file's ancestors are left out.
-fn goal(number: u64, set: &BTreeMap<usize, u8>) -> Bundle {
+fn goal(number: u64, set: &BTreeMap<usize, u8>) -> VerifiedBundle {
     let names: BTreeSet<&str> = set.keys().map(|index| PATHS[*index]).collect();
     let texts = ["zero", "one", "two"];
     let files: Vec<(&str, &str)> = set
@@ -45,7 +45,7 @@ fn goal(number: u64, set: &BTreeMap<usize, u8>) -> Bundle {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn whatever_happens_every_running_container_has_read_what_is_on_disk(events in prop::collection::vec(event(), 1..14)) {
@@ -91,7 +91,7 @@ proptest! {
     }
 }
 
-fn check(world: &World, goal: &Bundle, planted: &BTreeSet<&str>) {
+fn check(world: &World, goal: &VerifiedBundle, planted: &BTreeSet<&str>) {
     let wanted: BTreeSet<&str> =
         goal.files.iter().map(|file| file.path.as_str()).chain(planted.iter().copied()).collect();
     assert_eq!(world.files().into_iter().collect::<BTreeSet<_>>(), wanted);

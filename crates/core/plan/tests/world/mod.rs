@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use pconf_bundle::{Bundle, Class, Content, Directory, File};
-use pconf_names::{Digest, MachineName, Mode, Owner, RelativePath, RevisionId, RoleName};
+use pconf_bundle::{
+    Bundle, Class, Content, Directory, EnrolmentKey, File, Keys, VerifiedBundle, open_bundle, seal_bundle,
+};
+use pconf_names::{Digest, Mode, Owner, RelativePath, RevisionId};
 use pconf_plan::{
     Container, ContainerState, Ledger, Observed, Obstacle, OnDisk, Plan, Reads, Refusal, Step, places_to_look, plan,
 };
@@ -32,14 +34,6 @@ pub fn path(text: &str) -> RelativePath {
     text.parse().unwrap()
 }
 
-pub fn machine() -> MachineName {
-    "co1".parse().unwrap()
-}
-
-pub fn role() -> RoleName {
-    "core".parse().unwrap()
-}
-
 fn owner() -> Owner {
     Owner { uid: 9999, gid: 9999 }
 }
@@ -48,11 +42,11 @@ fn mode() -> Mode {
     "0640".parse().unwrap()
 }
 
-pub fn bundle(number: u64, directories: &[&str], files: &[(&str, &str)]) -> Bundle {
-    Bundle {
+pub fn bundle(number: u64, directories: &[&str], files: &[(&str, &str)]) -> VerifiedBundle {
+    let bundle = Bundle {
         revision: RevisionId { epoch: 1, number },
-        machine: machine(),
-        role: role(),
+        machine: "co1".parse().unwrap(),
+        role: "core".parse().unwrap(),
         directories: directories
             .iter()
             .map(|text| Directory { path: path(text), owner: owner(), mode: "0750".parse().unwrap() })
@@ -67,7 +61,11 @@ pub fn bundle(number: u64, directories: &[&str], files: &[(&str, &str)]) -> Bund
                 content: Content::from(content.as_bytes().to_vec()),
             })
             .collect(),
-    }
+    };
+    // Only what was opened is verified.
+    let keys = Keys::derive("co1.1".parse().unwrap(), &EnrolmentKey::from([7; 32]));
+    let sealed = seal_bundle(&keys, &bundle, [0; 24]);
+    open_bundle(&keys, &bundle.role, bundle.revision, &sealed.bytes).unwrap()
 }
 
 /// A container that runs and mounts these places; `.` is the whole root.
@@ -127,7 +125,7 @@ impl World {
         OnDisk::Nothing
     }
 
-    pub fn observe(&self, goal: &Bundle) -> Observed {
+    pub fn observe(&self, goal: &VerifiedBundle) -> Observed {
         let places = places_to_look(goal, &self.ledger);
         Observed {
             disk: places.into_keys().map(|path| (path.clone(), self.look(&path))).collect(),
@@ -135,8 +133,8 @@ impl World {
         }
     }
 
-    pub fn plan(&self, goal: &Bundle) -> Result<Plan, Refusal> {
-        plan(goal, &machine(), &role(), &self.ledger, &self.observe(goal))
+    pub fn plan(&self, goal: &VerifiedBundle) -> Result<Plan, Refusal> {
+        plan(goal, &self.ledger, &self.observe(goal))
     }
 
     fn has_power(&mut self) -> bool {
@@ -164,7 +162,7 @@ impl World {
     }
 
     /// Intent and files; `false` when the plug was pulled.
-    pub fn begin(&mut self, goal: &Bundle) -> bool {
+    pub fn begin(&mut self, goal: &VerifiedBundle) -> bool {
         let plan = self.plan(goal).unwrap();
         self.ledger.intend(goal, &plan);
         for step in &plan.steps {
@@ -192,7 +190,7 @@ impl World {
     }
 
     /// One whole cycle; `false` when the plug was pulled.
-    pub fn converge(&mut self, goal: &Bundle) -> bool {
+    pub fn converge(&mut self, goal: &VerifiedBundle) -> bool {
         let done = self.begin(goal);
         if done {
             self.ledger.finish();
@@ -200,7 +198,7 @@ impl World {
         done
     }
 
-    fn take(&mut self, goal: &Bundle, step: &Step) {
+    fn take(&mut self, goal: &VerifiedBundle, step: &Step) {
         match step {
             Step::MakeFolder { path, .. } => {
                 assert!(path.parent().is_none_or(|parent| self.disk.get(&parent) == Some(&Node::Folder)), "{path}");
