@@ -60,11 +60,17 @@ impl Engine {
 
     /// Starts a container; `options` are those of `docker run`. Returns its name.
     pub fn run(&self, name: &str, image: ImageName, options: &[&str]) -> Result<String> {
+        self.run_as(name, image, options, &[])
+    }
+
+    /// Starts a container with another command than its image's.
+    pub fn run_as(&self, name: &str, image: ImageName, options: &[&str], command: &[&str]) -> Result<String> {
         let name = format!("{}{name}", self.prefix);
         Program::named("docker")
             .args(["run", "--detach", "--name", &name])
             .args(options)
             .arg(image.as_str())
+            .args(command)
             .succeed()?;
         Ok(name)
     }

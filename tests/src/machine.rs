@@ -72,6 +72,12 @@ impl Machine {
         self.folder.join("config-follower.json")
     }
 
+    /// The folder with its configuration, state and root.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where the files go.
     #[must_use]
     pub fn root(&self) -> PathBuf {

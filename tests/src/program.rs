@@ -27,7 +27,12 @@ pub struct Outcome {
 impl Program {
     /// One of ours, built beside the running test; or in `PCONF_PROGRAMS`, to test a shipped build.
     pub fn ours(name: &str) -> Result<Self> {
-        Ok(Self::named(&path_of(name)?.display().to_string()))
+        Ok(Self::named(&Self::path_of_ours(name)?.display().to_string()))
+    }
+
+    /// Where it lies.
+    pub fn path_of_ours(name: &str) -> Result<PathBuf> {
+        path_of(name)
     }
 
     /// One that the machine has.

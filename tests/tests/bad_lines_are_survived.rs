@@ -187,3 +187,66 @@ fn two_changes_in_a_row_end_with_the_second() -> Result<()> {
     }
     platform.converged().map(drop)
 }
+
+/// A file system that is nearly full, for as long as it lives.
+struct Full {
+    place: std::path::PathBuf,
+}
+
+impl Full {
+    /// Mounts 256 KiB at `place`; only root may.
+    fn at(place: &std::path::Path) -> Result<Self> {
+        std::fs::create_dir_all(place)?;
+        promises::Program::named("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(place).succeed()?;
+        Ok(Self { place: place.to_owned() })
+    }
+
+    /// Leaves no room.
+    fn fill(&self) -> Result<()> {
+        let mut file = std::fs::File::create(self.place.join("ballast"))?;
+        while std::io::Write::write(&mut file, &[0; 4096]).is_ok() {}
+        Ok(())
+    }
+
+    fn make_room(&self) -> Result<()> {
+        Ok(std::fs::remove_file(self.place.join("ballast"))?)
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        let _ = promises::Program::named("umount").arg("--lazy").arg(&self.place).end();
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_last_good_files_whole_and_says_so() -> Result<()> {
+    let set = TemplateSet::little().text("app/app/conf/large.txt.tera", "{{ settings.greeting | verbatim }}");
+    let mut platform = Platform::little(&set, &["a"])?;
+    let disk = Full::at(&platform.machine("a")?.root())?;
+    platform.machine("a")?.configure("poll", json!(1))?;
+    platform.start()?;
+    let before = platform.machine("a")?.tree()?;
+    disk.fill()?;
+    platform.publish(|platform| platform.set("/greeting", json!("x".repeat(50_000))))?;
+    let revision = platform.revision()?;
+    let reason = eventually("the machine refuses the revision", || {
+        let verdict = platform.status()?["machines"]["a"]["report"]["verdict"].clone();
+        Ok((verdict["state"] == "refused" && verdict["revision"] == *revision).then(|| verdict["reason"].clone()))
+    })
+    .with_context(|| platform.logs())?;
+    let reason = reason.as_str().unwrap_or_default().to_owned();
+    ensure!(reason.contains("space"), "it does not say what to do: {reason}");
+    disk.make_room()?;
+    // The draft that did not fit is gone, the files are those of before, until the new ones come whole.
+    eventually("the change arrives once there is room", || {
+        let text = platform.machine("a")?.read("app/conf/large.txt")?;
+        ensure!(text == "hello" || text.len() == 50_000, "a half file: {} bytes", text.len());
+        Ok((text.len() == 50_000).then_some(()))
+    })
+    .with_context(|| platform.logs())?;
+    platform.converged()?;
+    let after: Vec<_> = platform.machine("a")?.tree()?.into_keys().collect();
+    assert_eq!(after, before.into_keys().collect::<Vec<_>>());
+    Ok(())
+}

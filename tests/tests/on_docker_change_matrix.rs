@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use promises::pryv::{CONTAINERS, on_this_host, once_each, start_services};
-use promises::{Engine, ImageName, Platform, get};
+use promises::{Engine, get};
 use serde_json::{Value, json};
 
 /// Machines with the services that restart there, by the names of their containers.
@@ -92,24 +92,5 @@ fn a_change_restarts_exactly_its_readers_on_exactly_their_machines_once() -> Res
     assert_eq!(platform.converged()?, revision);
     assert_eq!(engine.starts_since(since)?, BTreeMap::new(), "{}", platform.logs());
     assert_eq!(engine.running()?, running);
-    Ok(())
-}
-
-#[test]
-fn a_service_that_its_operator_stopped_stays_stopped() -> Result<()> {
-    let engine = Engine::here()?;
-    let mut platform = Platform::little(&promises::TemplateSet::little(), &["a"])?;
-    let machine = platform.machine("a")?;
-    machine.configure("docker", json!("/var/run/docker.sock"))?;
-    let mount = format!("{}:/app/conf:ro", machine.root().join("app/conf").display());
-    platform.start()?;
-    let stopped = engine.run("stopped", ImageName::StandIn, &["--volume", &mount])?;
-    let reader = engine.run("reader", ImageName::StandIn, &["--volume", &mount])?;
-    engine.run("bystander", ImageName::StandIn, &[])?;
-    promises::Program::named("docker").args(["stop", &stopped]).succeed().context("stop")?;
-    let since = engine.moment()?;
-    platform.roll_out(|platform| platform.set("/greeting", json!("changed")))?;
-    assert_eq!(engine.starts_since(since)?, BTreeMap::from([(reader.clone(), 1)]), "{}", platform.logs());
-    assert_eq!(get(engine.standin(&reader)?, "/files/app/conf/app.json")?.text(), "{\"greeting\":\"changed\"}\n");
     Ok(())
 }

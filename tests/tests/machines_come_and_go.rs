@@ -1,0 +1,89 @@
+//! A machine is declared with one command, and gone with another.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use anyhow::{Context as _, Result, ensure};
+use promises::{Platform, Program, TemplateSet};
+use serde_json::Value;
+
+const COMMENTED: &str = r#"{
+  // the platform of a test
+  "kind": "little",
+  "settings": { "greeting": "hello" }, // said by all
+  "machines": {
+    "a": { "role": "app" }, // the first
+  },
+}
+"#;
+
+#[test]
+fn a_machine_that_is_added_keeps_the_comments_and_can_follow_at_once() -> Result<()> {
+    let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
+    platform.write_text(COMMENTED)?;
+    platform.start_leader()?;
+    let url = format!("http://{}:6000", platform.network().address(20));
+    let added = platform
+        .command()?
+        .args(["machine", "add", "b", "--role", "app", "--url", &url, "--output", "json"])
+        .succeed()?;
+    let text = fs::read_to_string(platform.file())?;
+    for comment in ["// the platform of a test", "// said by all", "// the first"] {
+        ensure!(text.contains(comment), "`{comment}` is gone: {text}");
+    }
+    // What it printed is the whole configuration that the machine needs, but for where its files go.
+    let added: Value = serde_json::from_str(&added)?;
+    let mut configuration = added["follower"].clone();
+    let folder = platform.path("b");
+    fs::create_dir_all(folder.join("root"))?;
+    configuration["root"] = folder.join("root").display().to_string().into();
+    configuration["docker"] = Value::Null;
+    let file = folder.join("config-follower.json");
+    fs::write(&file, configuration.to_string())?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    let follow = || -> Result<_> { Program::ours("config-follower")?.arg("once").arg("--config").arg(&file).end() };
+    promises::eventually("the new machine gets its files", || Ok((follow()?.code == Some(0)).then_some(())))
+        .with_context(|| platform.logs())?;
+    assert_eq!(fs::read_to_string(folder.join("root/app/conf/app.json"))?, "{\"greeting\":\"hello\"}\n");
+
+    let listed = platform.command()?.args(["machine", "list"]).succeed()?;
+    ensure!(listed.contains("a ") && listed.contains(&url), "{listed}");
+
+    platform.command()?.args(["machine", "remove", "b"]).succeed()?;
+    assert_eq!(fs::read_to_string(platform.file())?, COMMENTED);
+    promises::eventually("the removed machine is refused", || Ok((follow()?.code != Some(0)).then_some(())))?;
+    // What it has, it keeps.
+    assert_eq!(fs::read_to_string(folder.join("root/app/conf/app.json"))?, "{\"greeting\":\"hello\"}\n");
+    Ok(())
+}
+
+#[test]
+fn a_key_that_others_can_read_is_not_used() -> Result<()> {
+    let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
+    platform.start_leader()?;
+    let machine = platform.machine("a")?;
+    fs::set_permissions(machine.configuration_file(), fs::Permissions::from_mode(0o644))?;
+    let outcome = machine.command("once")?.end()?;
+    ensure!(outcome.code != Some(0) && outcome.errors.contains("chmod 600"), "{outcome:?}");
+    assert!(machine.tree()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn status_tells_what_runs_here() -> Result<()> {
+    let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
+    platform.start()?;
+    let revision = platform.revision()?;
+    let status = platform.machine("a")?.command("status")?.succeed()?;
+    ensure!(status.contains(&revision), "{status}");
+    Ok(())
+}
+
+#[test]
+fn both_programs_end_politely() -> Result<()> {
+    let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
+    platform.start()?;
+    assert_eq!(platform.machine("a")?.stop()?, Some(0));
+    assert_eq!(platform.stop_leader()?, Some(0));
+    Ok(())
+}
