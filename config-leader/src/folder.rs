@@ -39,6 +39,20 @@ impl Folder {
         Ok(Self { path: path.to_owned(), config, templates })
     }
 
+    /// Writes the configuration with the templates' place as it is now, so that later commands find them; `false` where
+    /// there is one already.
+    pub(crate) fn keep_config(&self) -> anyhow::Result<bool> {
+        let templates = std::path::absolute(&self.templates).context("cannot tell where the templates are")?;
+        let default = std::path::absolute(self.path.join(LeaderConfig::default().templates))?;
+        let config = LeaderConfig {
+            templates: if templates == default { LeaderConfig::default().templates } else { templates },
+            ..self.config.clone()
+        };
+        let mut text = serde_json::to_string_pretty(&config).context("cannot write the configuration as JSON")?;
+        text.push('\n');
+        Ok(pconf_files::create_state(&self.path.join(CONFIG), text.as_bytes())?)
+    }
+
     /// How this leader runs.
     #[must_use]
     pub fn config(&self) -> &LeaderConfig {

@@ -87,11 +87,16 @@ fn read(folder: &Path, machine: &MachineName) -> anyhow::Result<Option<Enrolment
     };
     let shown = path.display();
     anyhow::ensure!(
-        mode & 0o077 == 0,
+        !is_exposed(mode),
         "`{shown}` has mode {mode:04o}: others can read the key; run `chmod 600 {shown}`"
     );
     let text = std::fs::read_to_string(&path).with_context(unreadable)?;
     let key =
         text.trim_end().parse().with_context(|| format!("`{shown}` holds no key: remove it to have a new one made"))?;
     Ok(Some(key))
+}
+
+/// Whether group or others may do anything with a file of that mode.
+fn is_exposed(mode: u32) -> bool {
+    mode & 0o077 != 0
 }

@@ -34,6 +34,7 @@ pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>, terminal: 
         }
     }
 
+    let config_is_new = folder.keep_config()?;
     let before = count_files(&folder.secrets());
     let keys_before = count_files(&folder.keys());
     let inputs = Reader::default().read(folder, Missing::Keep)?;
@@ -46,10 +47,12 @@ pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>, terminal: 
 
     let dir = folder.path().display();
     let platform = if is_new { "written: what the admin edits, every setting explained" } else { "kept as it is" };
+    let config = if config_is_new { "written: where to listen, where the templates are" } else { "kept as it is" };
     let text = format!(
-        "{dir}/platform.json  {platform}\n\
-         {dir}/secrets/       {secrets} made\n\
-         {dir}/keys/          {keys} made, for {machines} machines\n\n\
+        "{dir}/platform.json       {platform}\n\
+         {dir}/config-leader.json  {config}\n\
+         {dir}/secrets/            {secrets} made\n\
+         {dir}/keys/               {keys} made, for {machines} machines\n\n\
          Next: edit platform.json, then `config-leader check` and `config-leader serve`.\n"
     );
     terminal.show(&text, || json!({ "ok": true, "platformWritten": is_new, "secretsMade": secrets, "keysMade": keys }));

@@ -118,9 +118,10 @@ impl Desk {
         }
         let sealed = served.sealed(request.keys()).map_err(|error| internal(&error))?;
         let is_known = request.head.headers.get(IF_NONE_MATCH) == Some(&sealed.tag);
-        let mut answer = match is_known {
-            true => reply(StatusCode::NOT_MODIFIED, Payload::empty()),
-            false => reply(StatusCode::OK, sealed.payload.clone()),
+        let mut answer = if is_known {
+            reply(StatusCode::NOT_MODIFIED, Payload::empty())
+        } else {
+            reply(StatusCode::OK, sealed.payload.clone())
         };
         let headers = answer.headers_mut();
         headers.insert(ETAG, sealed.tag.clone());
@@ -178,9 +179,10 @@ async fn heartbeat(State(desk): State<Arc<Desk>>) -> Response {
 /// Every origin by which a follower may call: configured, derived by the platform, and the address listened on.
 fn authorities(config: &LeaderConfig, current: &Current) -> anyhow::Result<Authorities> {
     let own = config.listen;
-    let own = match own.ip().is_unspecified() {
-        true => ["127.0.0.1", "[::1]", "localhost"].map(|host| format!("http://{host}:{}", own.port())).to_vec(),
-        false => vec![format!("http://{own}")],
+    let own = if own.ip().is_unspecified() {
+        ["127.0.0.1", "[::1]", "localhost"].map(|host| format!("http://{host}:{}", own.port())).to_vec()
+    } else {
+        vec![format!("http://{own}")]
     };
     let derived = current.addresses.values().filter_map(|addresses| addresses.leader.as_deref());
     let origins = own.iter().chain(&config.urls).map(String::as_str).chain(derived);

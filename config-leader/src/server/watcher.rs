@@ -21,7 +21,7 @@ const LONGEST_BURST: Duration = Duration::from_millis(250);
 /// Watches folders, never files: a watch on a file is gone after the first atomic rename.
 pub(crate) struct Watcher {
     folder: Folder,
-    watcher: RecommendedWatcher,
+    hints: RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
 }
@@ -30,13 +30,13 @@ impl Watcher {
     pub(crate) fn start(folder: Folder) -> anyhow::Result<Self> {
         // One waiting hint says as much as a thousand.
         let (sender, events) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let hints = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.map_or(true, |event| is_change(event.kind)) {
                 let _ = sender.try_send(());
             }
         })
         .context("cannot watch for changes")?;
-        Ok(Self { folder, watcher, watched: BTreeSet::new(), events })
+        Ok(Self { folder, hints, watched: BTreeSet::new(), events })
     }
 
     /// Starts to watch folders that exist by now.
@@ -51,7 +51,7 @@ impl Watcher {
             if self.watched.contains(&folder) {
                 continue;
             }
-            match self.watcher.watch(&folder, mode) {
+            match self.hints.watch(&folder, mode) {
                 Ok(()) => drop(self.watched.insert(folder)),
                 // Not there yet, or no watch left: the regular look finds its changes, later.
                 Err(error) => debug!(folder = %folder.display(), %error, "not watched"),

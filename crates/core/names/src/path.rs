@@ -23,6 +23,7 @@ impl RelativePath {
     }
 
     /// The segments from the root down; at least one.
+    #[must_use]
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')
     }

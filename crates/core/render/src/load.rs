@@ -17,7 +17,7 @@ const DERIVED: &str = "derived.json.tera";
 
 pub(crate) fn load(shown: &str, files: BTreeMap<String, Vec<u8>>) -> Result<TemplateSet, Vec<Problem>> {
     let mut problems = Vec::new();
-    let mut set = Files { shown, files, sources: Sources::new() };
+    let mut set = Folder { shown, files, sources: Sources::new() };
 
     let schema = set.manifest("platform.schema.json", &mut problems, Schema::parse);
     let mut manifests = BTreeMap::new();
@@ -55,13 +55,13 @@ pub(crate) fn load(shown: &str, files: BTreeMap<String, Vec<u8>>) -> Result<Temp
     }
 }
 
-struct Files<'a> {
+struct Folder<'a> {
     shown: &'a str,
     files: BTreeMap<String, Vec<u8>>,
     sources: Sources,
 }
 
-impl Files<'_> {
+impl Folder<'_> {
     fn shown(&self, path: &str) -> String {
         if path.is_empty() { self.shown.to_owned() } else { format!("{}/{path}", self.shown) }
     }
@@ -160,9 +160,10 @@ impl Files<'_> {
             let mut is_empty = true;
             for (path, rest, bytes) in below.filter(|(_, rest, _)| tree != own || *rest != "role.json") {
                 is_empty = false;
-                let source = match rest.ends_with(TEMPLATE) {
-                    true => Source::Template(path.clone()),
-                    false => Source::Verbatim(Arc::from(bytes.as_slice())),
+                let source = if rest.ends_with(TEMPLATE) {
+                    Source::Template(path.clone())
+                } else {
+                    Source::Verbatim(Arc::from(bytes.as_slice()))
                 };
                 files.insert(landing(rest).to_owned(), source);
             }

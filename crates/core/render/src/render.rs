@@ -47,10 +47,6 @@ impl std::fmt::Debug for RenderedFile {
 
 impl TemplateSet {
     /// Renders and judges every file of one machine, or says everything that is wrong.
-    ///
-    /// # Panics
-    ///
-    /// Never: the machines of a scene have roles of the set that checked it.
     pub fn render(
         &self,
         scene: &Scene,
@@ -60,9 +56,8 @@ impl TemplateSet {
         let unknown =
             || fault::whole_file(self.shown.clone(), "unknown-machine", format!("no machine `{name}`"), String::new());
         let machine = scene.machines().get(name).ok_or_else(|| vec![unknown()])?;
-        let (role, manifest) = match (self.roles.get(&machine.role), self.manifests.get(&machine.role)) {
-            (Some(role), Some(manifest)) => (role, manifest),
-            _ => return Err(vec![unknown()]),
+        let (Some(role), Some(manifest)) = (self.roles.get(&machine.role), self.manifests.get(&machine.role)) else {
+            return Err(vec![unknown()]);
         };
         let work =
             Work { set: self, scene, name, machine, secrets, context: self.context(scene, name, machine, secrets) };

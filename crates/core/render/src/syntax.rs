@@ -104,10 +104,9 @@ fn find_outside_quotes(text: &str, close: &str) -> Option<usize> {
     for (index, c) in text.char_indices() {
         match quote {
             Some(open) if c == open => quote = None,
-            Some(_) => {}
             None if matches!(c, '"' | '\'' | '`') => quote = Some(c),
             None if text[index..].starts_with(close) => return Some(index),
-            None => {}
+            _ => {}
         }
     }
     None
@@ -145,7 +144,6 @@ fn filter_names(expression: &str) -> Vec<&str> {
     for (index, c) in expression.char_indices() {
         match (quote, c) {
             (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'' | '`') => quote = Some(c),
             (None, '(' | '[' | '{') => depth += 1,
             (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),

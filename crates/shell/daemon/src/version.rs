@@ -6,7 +6,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Version {
     source: &'static str,
-    version: &'static str,
+    #[serde(rename = "version")]
+    number: &'static str,
     commit: &'static str,
     build: &'static str,
 }
@@ -14,10 +15,10 @@ pub struct Version {
 impl Version {
     /// The version of a program of this workspace.
     #[must_use]
-    pub fn of(program: &'static str, version: &'static str) -> Self {
+    pub fn of(program: &'static str, number: &'static str) -> Self {
         Self {
             source: program,
-            version,
+            number,
             commit: option_env!("GIT_COMMIT").unwrap_or("unknown"),
             build: option_env!("BUILD_URL").unwrap_or("unknown"),
         }
