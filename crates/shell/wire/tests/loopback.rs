@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pconf_bundle::signature::{Cause, Direction};
-use pconf_bundle::{Code, EnrolmentKey, KeyId, Keys, Moment, Origin, Problem, UnixSeconds};
+use pconf_bundle::{Authorities, Code, EnrolmentKey, KeyId, Keys, Moment, Origin, Problem, UnixSeconds};
 use pconf_wire::{Answer, CallError, Client, Clock, Payload, Peer, Peers, Received, Receiver, Reply, Timeouts, reply};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -247,6 +247,31 @@ async fn a_request_to_another_address_is_not_for_us() {
 }
 
 #[tokio::test]
+async fn a_receiver_moves_with_its_addresses() -> anyhow::Result<()> {
+    let (listener, origin) = listen().await;
+    let machine = OneMachine::default();
+    let receiver = Arc::new(Receiver::new(
+        Direction::ToLeader,
+        Authorities::default(),
+        machine,
+        settled(),
+        LIMIT,
+        BTreeMap::new(),
+    ));
+    let shared = Arc::clone(&receiver);
+    let router = Router::new().fallback(move |request: Request| {
+        let receiver = Arc::clone(&shared);
+        async move { receiver.serve(request, echo).await }
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let leader = co1(origin.clone());
+    assert!(matches!(client().get(&leader, "/", HeaderMap::new()).await, Err(CallError::Stranger { .. })));
+    receiver.answer_to([&origin].into_iter().collect());
+    assert_eq!(client().get(&leader, "/", HeaderMap::new()).await?.status, StatusCode::OK);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_body_has_its_limit_on_both_sides() -> anyhow::Result<()> {
     async fn long(_: Received) -> Result<Reply, Problem> {
         Ok(reply(StatusCode::OK, Payload::new(vec![b'x'; LIMIT + 1])))
@@ -403,19 +428,6 @@ async fn a_body_spoilt_on_its_way_is_sent_again() -> anyhow::Result<()> {
     assert_eq!(shown(&answer), (200, "POST /reports None co1 all is well".to_owned()));
     assert!(heard.lock().unwrap().ends_with(b"all is well"));
     Ok(())
-}
-
-#[tokio::test]
-async fn https_needs_authorities_to_trust() {
-    let timeouts = Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5) };
-    let nowhere = Some("/nowhere/ca.pem".into());
-    let client = Client::new(Direction::ToLeader, Clock::system(), timeouts, LIMIT, nowhere).unwrap();
-    let leader = co1("https://127.0.0.1:9".parse().unwrap());
-    let outcome = client.get(&leader, "/conf/core", HeaderMap::new()).await;
-    assert_eq!(
-        outcome.err().map(|error| error.to_string()),
-        Some("cannot read the trusted authorities in `/nowhere/ca.pem`: name another file with `ca`".to_owned())
-    );
 }
 
 #[tokio::test]
