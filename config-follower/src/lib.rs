@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The follower: wires the plan to the leader's wire, to files and to containers.
+//!
+//! Boot, poll, notification and retry are one code path: a [`cycle`](crate::cycle) asks the leader for the goal, looks
+//! at the machine, lets the core compare the two, and does what comes out.
+
+mod cli;
+mod commands;
+mod config;
+mod cycle;
+mod daemon;
+mod leader;
+mod machine;
+mod memory;
+mod server;
+mod terminal;
+
+pub use cli::{Cli, OutputFormat};
+pub use commands::execute;
+pub use config::{Config, InvalidConfig};
+pub use cycle::{Follower, Outcome};
+pub use daemon::run;
+pub use leader::{Leader, PullError};
+pub use machine::{Machine, MachineError};
+pub use memory::{Memory, MemoryError};

@@ -96,6 +96,19 @@ pub struct Left {
 }
 
 impl Plan {
+    /// The plan of a machine that is at its goal and has no containers.
+    #[must_use]
+    pub fn nothing(revision: RevisionId) -> Self {
+        Self {
+            revision,
+            steps: Vec::new(),
+            restarts: Vec::new(),
+            stopped: Vec::new(),
+            untouched: Vec::new(),
+            read_by_nothing: Vec::new(),
+        }
+    }
+
     /// Whether the machine is at its goal.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -299,14 +312,7 @@ fn file_step(file: &File, observed: &Observed) -> Option<Step> {
 }
 
 fn with_containers(goal: &Bundle, ledger: &Ledger, observed: &Observed, steps: Vec<Step>) -> Plan {
-    let mut plan = Plan {
-        revision: goal.revision,
-        steps,
-        restarts: Vec::new(),
-        stopped: Vec::new(),
-        untouched: Vec::new(),
-        read_by_nothing: Vec::new(),
-    };
+    let mut plan = Plan { steps, ..Plan::nothing(goal.revision) };
     // Owner and mode are no content: whoever could read the file has read these bytes.
     let changed: BTreeSet<RelativePath> = plan.written().chain(plan.removed()).cloned().collect();
     let Some(containers) = &observed.containers else { return plan };

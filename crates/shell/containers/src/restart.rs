@@ -22,7 +22,12 @@ pub enum Restarted {
     Holds,
     /// It was removed meanwhile, so there is nothing to restart.
     Gone,
-    /// It could not be restarted, or did not stay up.
+    /// It was not touched: the engine did not answer.
+    NotTried {
+        /// Why not.
+        reason: String,
+    },
+    /// It was touched and is not known to be up.
     Failed {
         /// What was seen.
         reason: String,
@@ -31,27 +36,33 @@ pub enum Restarted {
 
 /// Restarts a container and watches it for a moment.
 pub async fn restart(engine: &impl Containers, id: &str) -> Restarted {
-    match attempt(engine, id).await {
-        Ok(restarted) => restarted,
-        Err(error) => Restarted::Failed { reason: said(&error) },
+    let before = match engine.look(id).await {
+        Ok(Some(before)) => before,
+        Ok(None) => return Restarted::Gone,
+        Err(error) => return Restarted::NotTried { reason: said(&error) },
+    };
+    if let Err(error) = engine.restart(&before).await {
+        let reason = said(&error);
+        return match error {
+            EngineError::Unreachable { .. } | EngineError::NoName(_) => Restarted::NotTried { reason },
+            EngineError::Refused { .. } | EngineError::TooSlow { .. } => Restarted::Failed { reason },
+        };
     }
+    watch(engine, &before).await.unwrap_or_else(|error| Restarted::Failed { reason: said(&error) })
 }
 
-async fn attempt(engine: &impl Containers, id: &str) -> Result<Restarted, EngineError> {
-    let Some(before) = engine.look(id).await? else { return Ok(Restarted::Gone) };
-    engine.restart(&before).await?;
+async fn watch(engine: &impl Containers, before: &Container) -> Result<Restarted, EngineError> {
     let enough = Instant::now() + SETTLE;
-    let mut first: Option<Container> = None;
+    let mut first: Option<String> = None;
     loop {
-        let Some(now) = engine.look(id).await? else { return Ok(Restarted::Gone) };
-        let started = first.as_ref().map_or(&now.started, |first| &first.started);
-        if let Some(reason) = fault(&before, started, &now) {
+        let Some(now) = engine.look(&before.id).await? else { return Ok(Restarted::Gone) };
+        let started = first.get_or_insert_with(|| now.started.clone());
+        if let Some(reason) = fault(before, started, &now) {
             return Ok(Restarted::Failed { reason });
         }
         if Instant::now() >= enough {
             return Ok(Restarted::Holds);
         }
-        first.get_or_insert(now);
         sleep(GLANCE).await;
     }
 }

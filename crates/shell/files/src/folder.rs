@@ -18,6 +18,11 @@ impl Root {
         self.make_way(path, owner, mode.bits())
     }
 
+    /// The same with mode 0755: a folder that only leads to others.
+    pub fn make_open_folder(&self, path: &RelativePath, owner: Owner) -> Result<Vec<RelativePath>, FilesError> {
+        self.make_way(path, owner, 0o755)
+    }
+
     fn make_way(&self, path: &RelativePath, owner: Owner, bits: u32) -> Result<Vec<RelativePath>, FilesError> {
         let mut new = match path.parent() {
             Some(parent) => self.make_way(&parent, owner, 0o755)?,

@@ -1,0 +1,80 @@
+//! The commands, each to its end.
+
+mod once;
+mod plan;
+mod status;
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use pconf_daemon::{Chain, LogFormat, Shutdown, start_telemetry};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::cli::{Cli, Command};
+use crate::config::Config;
+use crate::daemon;
+use crate::terminal::Terminal;
+
+/// How a command went; the number is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Done = 0,
+    Failed = 1,
+    Unconfigured = 2,
+    /// Or, of a plan, something to do.
+    Refused = 3,
+}
+
+/// Runs one command to its end.
+#[must_use]
+pub fn execute(cli: Cli) -> ExitCode {
+    let terminal = Terminal(cli.output);
+    let ending = match Config::read(&cli.config) {
+        Err(error) => {
+            terminal.fail(&Chain(&error));
+            Ending::Unconfigured
+        }
+        Ok(config) => perform(cli.command, config, terminal).unwrap_or_else(|error| {
+            terminal.fail(&Chain(error.as_ref()));
+            Ending::Failed
+        }),
+    };
+    ExitCode::from(ending as u8)
+}
+
+fn perform(command: Command, config: Config, terminal: Terminal) -> anyhow::Result<Ending> {
+    start_log(if command == Command::Run { "info" } else { "off" })?;
+    match command {
+        Command::Run => {
+            let listener =
+                TcpListener::bind(config.listen).with_context(|| format!("cannot listen on `{}`", config.listen))?;
+            runtime()?.block_on(async {
+                let shutdown = Shutdown::by_signals().context("cannot listen for signals")?;
+                daemon::run(config, listener, shutdown).await
+            })?;
+            Ok(Ending::Done)
+        }
+        Command::Once => runtime()?.block_on(once::run(&config, terminal)),
+        Command::Plan { detailed_exitcode } => runtime()?.block_on(plan::run(&config, terminal, detailed_exitcode)),
+        Command::Status => status::run(&config, terminal),
+    }
+}
+
+fn start_log(usual: &str) -> anyhow::Result<()> {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| usual.to_owned());
+    let is_json = std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json");
+    Ok(start_telemetry(if is_json { LogFormat::Json } else { LogFormat::Text }, &filter)?)
+}
+
+/// One thread, and one beside it for file work that goes when it is idle: a follower is a small guest on its machine.
+fn runtime() -> anyhow::Result<Runtime> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_keep_alive(Duration::from_secs(1))
+        .thread_stack_size(512 * 1024)
+        .build();
+    runtime.context("cannot start the runtime")
+}

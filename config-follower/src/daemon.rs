@@ -1,0 +1,59 @@
+//! The follower as a daemon: a listener that can wake it, and one cycle after the other.
+
+use std::net::TcpListener;
+
+use anyhow::Context as _;
+use pconf_containers::{Containers, Docker};
+use pconf_daemon::Shutdown;
+use pconf_plan::wait;
+use tracing::info;
+
+use crate::config::Config;
+use crate::cycle::Follower;
+use crate::leader::Leader;
+use crate::machine::Machine;
+use crate::memory::Memory;
+use crate::server::Desk;
+
+/// Follows the leader until `shutdown`: the whole daemon.
+///
+/// # Errors
+///
+/// When the state folder is in use or damaged, or the listener fails for good. A leader, disk or engine that fails is no
+/// error: the last good files stay, and it is tried again.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    let memory = Memory::open(&config.state)?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    listener.set_nonblocking(true).context("cannot use the listener")?;
+    let listener = tokio::net::TcpListener::from_std(listener).context("cannot use the listener")?;
+    let desk = Desk::open(&config, address, &memory)?;
+    info!(%address, machine = %config.keys.id().machine, leader = %config.leader, running = memory.ledger.running().map(tracing::field::display), "following");
+
+    let machine = Machine::new(&config.root, config.docker.as_deref().map(Docker::at));
+    let follower = Follower::new(Leader::new(&config)?, machine, memory);
+    let serving = pconf_daemon::serve(listener, desk.router(), shutdown.clone());
+    let following = follow(follower, &config, &desk, shutdown);
+    tokio::try_join!(async { serving.await.context("the listener failed") }, async {
+        following.await;
+        Ok(())
+    })?;
+    info!("ended");
+    Ok(())
+}
+
+/// One cycle after the other; a word of the leader during a cycle is followed by another one at once.
+async fn follow<C: Containers>(mut follower: Follower<C>, config: &Config, desk: &Desk, mut shutdown: Shutdown) {
+    while !shutdown.is_requested() {
+        follower.cycle(&mut shutdown).await;
+        desk.show(follower.memory());
+        // Without randomness all followers of a platform come together, which is better than none.
+        let chance = getrandom::u32().unwrap_or(u32::MAX / 2);
+        let pause = wait(config.poll, follower.urgency(), chance);
+        // All three are cancel-safe: a word that is not taken here wakes the next wait.
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = desk.woken() => {}
+            () = shutdown.requested() => {}
+        }
+    }
+}

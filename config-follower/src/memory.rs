@@ -1,0 +1,183 @@
+//! What the follower remembers on disk: the ledger, which it acts on, and the status, which only tells.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pconf_bundle::{Report, ServiceReport};
+use pconf_files::{FilesError, StateFolder, read_state};
+use pconf_names::RevisionId;
+use pconf_plan::Ledger;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+const LEDGER: &str = "ledger.json";
+const STATUS: &str = "status.json";
+const AHEAD: &str = "ahead.json";
+
+/// The form of the files; another one is of another version of this program.
+const VERSION: u32 = 1;
+
+/// The follower's memory.
+#[derive(Debug)]
+pub struct Memory {
+    folder: Arc<StateFolder>,
+    /// What is acted on.
+    pub ledger: Ledger,
+    /// What is told.
+    pub status: Status,
+}
+
+/// What `config-follower status` tells besides the ledger.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// The newest revision that the leader has named.
+    pub desired: Option<RevisionId>,
+    /// What the last cycle that had something to do came to, per container.
+    pub services: Vec<ServiceReport>,
+    /// When the leader last gave an answer to believe (RFC 3339).
+    pub last_contact: Option<String>,
+    /// What went wrong in the last cycle.
+    pub last_error: Option<Fault>,
+    /// The last report, if the leader has not taken it yet.
+    pub undelivered: Option<Report>,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// When it was first seen (RFC 3339).
+    pub since: String,
+    /// What, and the way out.
+    pub what: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    version: u32,
+    #[serde(flatten)]
+    content: T,
+}
+
+/// The memory cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// The disk's fault.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// A file of it is damaged. It is not guessed at.
+    #[error(
+        "`{}` is damaged: move it away to start afresh; files that are as they should be are then adopted, and those \
+         that left the set meanwhile have to be removed by hand", .0.display()
+    )]
+    Damaged(PathBuf, #[source] serde_json::Error),
+    /// A file of it is of another version of this program.
+    #[error("`{}` is of version {found} and this program knows {VERSION}: use the newer program", path.display())]
+    Future {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+impl Memory {
+    /// Opens the memory for one process and reads it.
+    pub fn open(folder: &Path) -> Result<Self, MemoryError> {
+        let state = Arc::new(StateFolder::open(folder)?);
+        let (ledger, status) = look(folder)?;
+        Ok(Self { folder: state, ledger, status })
+    }
+
+    /// Makes the ledger durable.
+    pub fn save_ledger(&self) -> Result<(), MemoryError> {
+        self.save(LEDGER, &self.ledger)
+    }
+
+    /// Makes the status durable.
+    pub fn save_status(&self) -> Result<(), MemoryError> {
+        self.save(STATUS, &self.status)
+    }
+
+    fn save(&self, name: &str, content: &impl Serialize) -> Result<(), MemoryError> {
+        let json = serde_json::to_vec_pretty(&Versioned { version: VERSION, content });
+        let json = json.map_err(|error| MemoryError::Damaged(self.folder.file(name), error))?;
+        Ok(self.folder.write(name, &json)?)
+    }
+
+    /// Notes that all is well.
+    pub fn well(&mut self) {
+        self.status.last_error = None;
+    }
+
+    /// Notes what is not.
+    pub fn fault(&mut self, what: String) {
+        let is_new = self.status.last_error.as_ref().is_none_or(|fault| fault.what != what);
+        if is_new {
+            self.status.last_error = Some(Fault { since: now(), what });
+        }
+    }
+
+    /// Notes an answer of the leader.
+    pub fn contact(&mut self) {
+        self.status.last_contact = Some(now());
+    }
+
+    /// The part that remembers the leader's clock.
+    #[must_use]
+    pub fn clocks(&self) -> Clocks {
+        Clocks(Arc::clone(&self.folder))
+    }
+}
+
+/// Remembers, through a restart, which requests came from a clock ahead of ours: per key, in Unix seconds.
+#[derive(Debug, Clone)]
+pub struct Clocks(Arc<StateFolder>);
+
+impl Clocks {
+    /// What was remembered.
+    pub fn read(&self) -> Result<BTreeMap<String, u64>, MemoryError> {
+        read(&self.0.file(AHEAD))
+    }
+
+    /// Remembers that `key` signed at `at`.
+    pub fn remember(&self, key: &str, at: u64) -> Result<(), MemoryError> {
+        let mut all = self.read()?;
+        all.insert(key.to_owned(), at);
+        let json = serde_json::to_vec(&Versioned { version: VERSION, content: all });
+        Ok(self.0.write(AHEAD, &json.map_err(|error| MemoryError::Damaged(self.0.file(AHEAD), error))?)?)
+    }
+}
+
+/// The ledger and the status in `folder`, without taking it.
+pub(crate) fn look(folder: &Path) -> Result<(Ledger, Status), MemoryError> {
+    Ok((read(&folder.join(LEDGER))?, read(&folder.join(STATUS))?))
+}
+
+fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, MemoryError> {
+    #[derive(Deserialize)]
+    struct Peek {
+        version: u32,
+    }
+    let damaged = |error| MemoryError::Damaged(path.to_owned(), error);
+    let Some(bytes) = read_state(path)? else { return Ok(T::default()) };
+    let Peek { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if version != VERSION {
+        return Err(MemoryError::Future { path: path.to_owned(), found: version });
+    }
+    let mut content: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes).map_err(damaged)?;
+    content.remove("version");
+    serde_json::from_value(content.into()).map_err(damaged)
+}
+
+fn now() -> String {
+    OffsetDateTime::now_utc()
+        .replace_nanosecond(0)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        .format(&Rfc3339)
+        .unwrap_or_default()
+}

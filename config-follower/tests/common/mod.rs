@@ -1,0 +1,220 @@
+//! A leader of one machine in this process, real on the wire, and a machine in a temporary folder.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use config_follower::{Config, Follower, Leader, Machine, Memory};
+use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderValue, StatusCode};
+use pconf_bundle::signature::Direction;
+use pconf_bundle::{
+    Bundle, Class, Code, Content, Directory, EnrolmentKey, File, KeyId, Keys, Problem, Report, UnixSeconds,
+    open_report, routes, seal_bundle,
+};
+use pconf_bundle::{Moment, Origin};
+use pconf_containers::fake::Fake;
+use pconf_names::{Owner, RevisionId};
+use pconf_wire::{Clock, Payload, Peers, Received, Receiver, Reply, reply, seal_nonce};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+pub const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+pub fn keys() -> Arc<Keys> {
+    Arc::new(Keys::derive("co1.1".parse().unwrap(), &KEY.parse::<EnrolmentKey>().unwrap()))
+}
+
+/// A leader that serves one bundle to `co1`.
+#[derive(Clone, Default)]
+pub struct TestLeader(Arc<Mutex<Served>>);
+
+#[derive(Default)]
+pub struct Served {
+    pub bundle: Option<Bundle>,
+    pub reports: Vec<Report>,
+    /// The status that every question gets instead of an answer.
+    pub fault: Option<StatusCode>,
+    pub takes_no_reports: bool,
+    pub pulls: Vec<StatusCode>,
+}
+
+struct OneMachine;
+
+impl Peers for OneMachine {
+    fn keys(&self, id: &KeyId) -> Option<Arc<Keys>> {
+        (id.to_string() == "co1.1").then(keys)
+    }
+
+    fn remember_ahead(&self, _: &KeyId, _: UnixSeconds) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A clock whose process started long ago, so that nothing is refused for being of an earlier life.
+fn settled() -> Clock {
+    let system = Clock::system();
+    let first = Mutex::new(true);
+    Clock::new(move || {
+        let now = system.now();
+        let is_first = std::mem::take(&mut *first.lock().unwrap());
+        if is_first { Moment { wall: UnixSeconds(now.wall.0 - 20), ..now } } else { now }
+    })
+}
+
+impl TestLeader {
+    pub async fn start(&self) -> Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin: Origin = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let authorities = [&origin].into_iter().collect();
+        let receiver = Receiver::new(Direction::ToLeader, authorities, OneMachine, settled(), 1 << 20, BTreeMap::new());
+        let (receiver, leader) = (Arc::new(receiver), self.clone());
+        let router = Router::new().fallback(move |request: Request| {
+            let (receiver, leader) = (Arc::clone(&receiver), leader.clone());
+            async move { receiver.serve(request, |received| std::future::ready(leader.answer(&received))).await }
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        origin
+    }
+
+    pub fn change<T>(&self, change: impl FnOnce(&mut Served) -> T) -> T {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    pub fn publish(&self, bundle: Bundle) {
+        self.change(|served| served.bundle = Some(bundle));
+    }
+
+    pub fn last_report(&self) -> Report {
+        self.change(|served| served.reports.last().cloned().unwrap())
+    }
+
+    fn answer(&self, request: &Received) -> Result<Reply, Problem> {
+        self.change(|served| {
+            if let Some(status) = served.fault {
+                return Ok(reply(status, Payload::new("nonsense")));
+            }
+            if request.path() == routes::REPORTS {
+                if served.takes_no_reports {
+                    return Err(Code::Internal.into());
+                }
+                served.reports.push(open_report(request.keys(), &request.body).unwrap());
+                return Ok(reply(StatusCode::NO_CONTENT, Payload::empty()));
+            }
+            if request.path() != "/conf/core" {
+                return Err(Problem::new(Code::RoleForbidden).with_detail("`co1` has the role `core`"));
+            }
+            let bundle = served.bundle.as_ref().ok_or(Code::Starting)?;
+            let sealed = seal_bundle(request.keys(), bundle, seal_nonce().unwrap());
+            let is_known = request.header(IF_NONE_MATCH) == Some(&sealed.tag.to_string());
+            let status = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+            served.pulls.push(status);
+            let mut answer = reply(status, Payload::new(sealed.bytes));
+            answer.headers_mut().insert(ETAG, sealed.tag.to_header());
+            if !is_known {
+                answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(routes::SEALED_BUNDLE));
+                let revision = HeaderValue::from_str(&sealed.revision.to_string()).unwrap();
+                answer.headers_mut().insert(routes::CONF_REVISION, revision);
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// A machine `co1` in a temporary folder.
+pub struct TestMachine {
+    pub folder: TempDir,
+    pub leader: TestLeader,
+    pub origin: Origin,
+    pub engine: Fake,
+}
+
+impl TestMachine {
+    pub async fn new() -> Self {
+        let leader = TestLeader::default();
+        let origin = leader.start().await;
+        Self { folder: tempfile::tempdir().unwrap(), leader, origin, engine: Fake::default() }
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("root")
+    }
+
+    pub fn config(&self) -> Config {
+        Config {
+            leader: self.origin.clone(),
+            role: "core".parse().unwrap(),
+            keys: keys(),
+            root: self.root(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            urls: Vec::new(),
+            docker: None,
+            state: self.folder.path().join("state"),
+            authorities: None,
+            poll: Duration::from_hours(1),
+        }
+    }
+
+    /// A follower as after a start of the program.
+    pub fn follower(&self) -> Follower<Fake> {
+        let config = self.config();
+        let machine = Machine::new(&config.root, Some(self.engine.clone()));
+        Follower::new(Leader::new(&config).unwrap(), machine, Memory::open(&config.state).unwrap())
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.root().join(path)).unwrap()
+    }
+
+    /// A container that mounts a folder of the root.
+    pub fn container(&self, name: &str, place: &str) {
+        self.engine.add(name, &[self.root().join(place)]);
+    }
+}
+
+/// Every file below a folder, sorted.
+pub fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).into_iter().flatten().map(Result::unwrap) {
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).unwrap().display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The set of `co1` at revision `1.number`; owned by whoever runs the tests.
+pub fn bundle(number: u64, files: &[(&str, &str)]) -> Bundle {
+    use std::os::unix::fs::MetadataExt as _;
+    let stat = std::fs::metadata("/proc/self").unwrap();
+    let owner = Owner { uid: stat.uid(), gid: stat.gid() };
+    Bundle {
+        revision: RevisionId { epoch: 1, number },
+        machine: "co1".parse().unwrap(),
+        role: "core".parse().unwrap(),
+        directories: vec![Directory { path: "core/data".parse().unwrap(), owner, mode: "0750".parse().unwrap() }],
+        files: files
+            .iter()
+            .map(|(path, text)| File {
+                path: path.parse().unwrap(),
+                class: Class::Config,
+                owner,
+                mode: "0640".parse().unwrap(),
+                content: Content::from(text.as_bytes().to_vec()),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,278 @@
+//! What one cycle after the other promises: real files, a real leader on the wire, scripted containers.
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a failed expectation is a failed test")]
+
+mod common;
+
+use std::os::unix::fs::symlink;
+
+use common::{TestMachine, bundle, files};
+use config_follower::{Follower, Outcome};
+use http::StatusCode;
+use pconf_bundle::{Report, ServiceOutcome, ServiceReport, Verdict};
+use pconf_containers::State;
+use pconf_containers::fake::{Fake, Script};
+use pconf_daemon::Shutdown;
+use pconf_names::RevisionId;
+use pconf_plan::Urgency;
+
+async fn cycle(follower: &mut Follower<Fake>) -> Outcome {
+    let (_trigger, mut shutdown) = Shutdown::by_hand();
+    follower.cycle(&mut shutdown).await
+}
+
+fn running(number: u64) -> Outcome {
+    Outcome::Running(revision(number))
+}
+
+fn revision(number: u64) -> RevisionId {
+    RevisionId { epoch: 1, number }
+}
+
+fn set(number: u64, core: &str) -> pconf_bundle::Bundle {
+    bundle(number, &[("core/conf/core.yml", core), ("hfs/conf/hfs.yml", "hfs"), ("pryv.yml", "compose")])
+}
+
+async fn converged() -> (TestMachine, Follower<Fake>) {
+    let machine = TestMachine::new().await;
+    machine.container("core", "core/conf");
+    machine.container("hfs", "hfs");
+    machine.container("other", "elsewhere");
+    machine.leader.publish(set(1, "one"));
+    let mut follower = machine.follower();
+    assert_eq!(cycle(&mut follower).await, running(1));
+    (machine, follower)
+}
+
+#[tokio::test]
+async fn the_first_cycle_writes_everything_and_restarts_every_reader_once() {
+    let (machine, mut follower) = converged().await;
+    assert_eq!(files(&machine.root()), ["core/conf/core.yml", "hfs/conf/hfs.yml", "pryv.yml"]);
+    assert!(machine.root().join("core/data").is_dir());
+    assert_eq!(machine.engine.restarts(), ["core", "hfs"]);
+    let service = |name: &str, reason: &str| ServiceReport {
+        name: name.to_owned(),
+        outcome: ServiceOutcome::Restarted,
+        reason: reason.to_owned(),
+    };
+    assert_eq!(
+        machine.leader.last_report(),
+        Report {
+            verdict: Verdict::Running { revision: revision(1) },
+            written: ["core/conf/core.yml", "hfs/conf/hfs.yml", "pryv.yml"].map(|path| path.parse().unwrap()).into(),
+            removed: Vec::new(),
+            read_by_nothing: vec!["pryv.yml".parse().unwrap()],
+            services: vec![service("core", "core/conf/core.yml"), service("hfs", "hfs/conf/hfs.yml")],
+        }
+    );
+    assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
+    assert_eq!(machine.engine.restarts().len(), 2);
+    assert_eq!(machine.leader.change(|served| served.pulls.clone()), [StatusCode::OK, StatusCode::NOT_MODIFIED]);
+}
+
+#[tokio::test]
+async fn a_change_restarts_its_readers_and_an_unchanged_publish_restarts_nothing() {
+    let (machine, mut follower) = converged().await;
+    machine.leader.publish(set(2, "two"));
+    assert_eq!(cycle(&mut follower).await, running(2));
+    assert_eq!(machine.read("core/conf/core.yml"), "two");
+    machine.leader.publish(set(3, "two"));
+    assert_eq!(cycle(&mut follower).await, running(3));
+    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core"]);
+    let services = machine.leader.last_report().services;
+    assert!(services.iter().all(|service| service.outcome == ServiceOutcome::Untouched), "{services:?}");
+}
+
+#[tokio::test]
+async fn a_fresh_follower_adopts_a_machine_that_is_at_its_goal() {
+    let (machine, follower) = converged().await;
+    drop(follower);
+    std::fs::remove_dir_all(machine.config().state).unwrap();
+    assert_eq!(cycle(&mut machine.follower()).await, running(1));
+    assert_eq!(machine.engine.restarts().len(), 2);
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_a_file_refuses_the_bundle_and_touches_nothing() {
+    let (machine, mut follower) = converged().await;
+    let outside = machine.folder.path().join("outside");
+    std::fs::write(&outside, "theirs").unwrap();
+    std::fs::remove_file(machine.root().join("pryv.yml")).unwrap();
+    symlink(&outside, machine.root().join("pryv.yml")).unwrap();
+    machine.leader.publish(set(2, "two"));
+    let reason = "`pryv.yml` is a symbolic link; move it away; nothing was touched".to_owned();
+    assert_eq!(cycle(&mut follower).await, Outcome::Refused { revision: revision(2), reason: reason.clone() });
+    assert_eq!(machine.read("core/conf/core.yml"), "one");
+    assert_eq!(std::fs::read_to_string(outside).unwrap(), "theirs");
+    let verdict = Verdict::Refused { revision: revision(2), running: Some(revision(1)), reason };
+    assert_eq!(machine.leader.last_report().verdict, verdict);
+}
+
+#[tokio::test]
+async fn a_container_that_its_operator_stopped_stays_stopped() {
+    let (machine, mut follower) = converged().await;
+    machine.engine.set_state("core", State::Exited { code: 0 });
+    machine.leader.publish(set(2, "two"));
+    assert_eq!(cycle(&mut follower).await, running(2));
+    assert_eq!(machine.engine.restarts(), ["core", "hfs"]);
+    let report = machine.leader.last_report();
+    assert_eq!(report.services[0].outcome, ServiceOutcome::Stopped);
+    // Resumed as it was, it would run on the old file.
+    machine.engine.set_state("core", State::Running);
+    assert_eq!(cycle(&mut follower).await, running(2));
+    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core"]);
+}
+
+#[tokio::test]
+async fn a_container_that_dies_of_a_change_has_failed_and_the_next_change_starts_it() {
+    let (machine, mut follower) = converged().await;
+    machine.engine.script("core", Some(Script::Dies(7)));
+    machine.leader.publish(set(2, "broken"));
+    let reason = "`core`: exited with code 7 right after its restart: see `docker logs core`".to_owned();
+    assert_eq!(cycle(&mut follower).await, Outcome::Failed { reason: reason.clone() });
+    let verdict = Verdict::Refused { revision: revision(2), running: Some(revision(1)), reason };
+    assert_eq!(machine.leader.last_report().verdict, verdict);
+
+    machine.engine.script("core", None);
+    machine.leader.publish(set(3, "mended"));
+    assert_eq!(cycle(&mut follower).await, running(3));
+    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core", "core"]);
+}
+
+#[tokio::test]
+async fn a_restart_that_is_owed_is_done_after_a_crash_even_when_the_leader_is_gone() {
+    let (machine, mut follower) = converged().await;
+    machine.engine.script("core", Some(Script::Errs));
+    machine.leader.publish(set(2, "two"));
+    assert!(matches!(cycle(&mut follower).await, Outcome::Failed { .. }));
+    drop(follower);
+    machine.engine.script("core", None);
+    machine.leader.change(|served| served.fault = Some(StatusCode::INTERNAL_SERVER_ERROR));
+    let mut follower = machine.follower();
+    assert!(matches!(cycle(&mut follower).await, Outcome::NoGoal { .. }));
+    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core", "core"]);
+    assert_eq!(follower.memory().ledger.running(), Some(revision(2)));
+    cycle(&mut follower).await;
+    assert_eq!(machine.engine.restarts().len(), 4);
+
+    machine.leader.change(|served| served.fault = None);
+    assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
+    assert_eq!(machine.leader.last_report().verdict, Verdict::Running { revision: revision(2) });
+}
+
+#[tokio::test]
+async fn the_wish_to_end_leaves_restarts_owed() {
+    let (machine, mut follower) = converged().await;
+    machine.leader.publish(set(2, "two"));
+    // Pulled by hand between the pull and the restart: the goal is there, the wish comes during file work.
+    let (trigger, mut shutdown) = Shutdown::by_hand();
+    let leader = machine.leader.clone();
+    let pulling = tokio::spawn(async move {
+        while leader.change(|served| served.pulls.len()) < 2 {
+            tokio::task::yield_now().await;
+        }
+        trigger.pull();
+    });
+    let outcome = follower.cycle(&mut shutdown).await;
+    pulling.await.unwrap();
+    assert_eq!(outcome, Outcome::Interrupted);
+    drop(follower);
+    assert_eq!(cycle(&mut machine.follower()).await, running(2));
+    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core"]);
+}
+
+#[tokio::test]
+async fn without_a_leader_the_last_good_files_stay_and_it_is_tried_again_soon() {
+    let (machine, mut follower) = converged().await;
+    for fault in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::OK, StatusCode::NOT_FOUND] {
+        machine.leader.change(|served| served.fault = Some(fault));
+        assert!(matches!(cycle(&mut follower).await, Outcome::NoGoal { .. }), "{fault}");
+    }
+    assert_eq!(follower.urgency(), Urgency::Again { failures: 3 });
+    assert_eq!(machine.read("core/conf/core.yml"), "one");
+    machine.leader.change(|served| served.fault = None);
+    assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
+    assert_eq!(follower.urgency(), Urgency::Usual);
+}
+
+#[tokio::test]
+async fn another_role_is_told_what_to_compare() {
+    let machine = TestMachine::new().await;
+    let mut config = machine.config();
+    config.role = "web".parse().unwrap();
+    let leader = config_follower::Leader::new(&config).unwrap();
+    let memory = config_follower::Memory::open(&config.state).unwrap();
+    let mut follower =
+        Follower::new(leader, config_follower::Machine::new(&config.root, Some(machine.engine.clone())), memory);
+    let reason = "the leader refuses: `co1` has the role `core`; compare `role` in config-follower.json with this \
+                  machine's role in platform.json"
+        .to_owned();
+    assert_eq!(cycle(&mut follower).await, Outcome::NoGoal { reason });
+}
+
+#[tokio::test]
+async fn an_older_revision_and_a_reused_number_are_refused() {
+    let (machine, mut follower) = converged().await;
+    machine.leader.publish(set(5, "five"));
+    assert_eq!(cycle(&mut follower).await, running(5));
+    machine.leader.publish(set(4, "four"));
+    assert!(matches!(cycle(&mut follower).await, Outcome::Refused { .. }));
+    machine.leader.publish(set(5, "other"));
+    assert!(matches!(cycle(&mut follower).await, Outcome::Refused { .. }));
+    assert_eq!(machine.read("core/conf/core.yml"), "five");
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_changed_is_put_right_again() {
+    let (machine, mut follower) = converged().await;
+    std::fs::write(machine.root().join("core/conf/core.yml"), "edited").unwrap();
+    std::fs::write(machine.root().join("core/data/file"), "theirs").unwrap();
+    assert_eq!(cycle(&mut follower).await, running(1));
+    assert_eq!(machine.read("core/conf/core.yml"), "one");
+    assert_eq!(machine.read("core/data/file"), "theirs");
+}
+
+#[tokio::test]
+async fn a_report_that_was_not_taken_is_sent_again() {
+    let (machine, mut follower) = converged().await;
+    machine.leader.change(|served| served.takes_no_reports = true);
+    machine.leader.publish(set(2, "two"));
+    assert_eq!(cycle(&mut follower).await, running(2));
+    assert_eq!(machine.leader.last_report().verdict, Verdict::Running { revision: revision(1) });
+    machine.leader.change(|served| served.takes_no_reports = false);
+    drop(follower);
+    assert_eq!(cycle(&mut machine.follower()).await, Outcome::Unchanged);
+    assert_eq!(machine.leader.last_report().verdict, Verdict::Running { revision: revision(2) });
+}
+
+#[tokio::test]
+async fn without_its_engine_nothing_is_touched_and_the_leader_is_told() {
+    let (machine, mut follower) = converged().await;
+    machine.engine.set_down(true);
+    machine.leader.publish(set(2, "two"));
+    let reason = "cannot reach the Docker engine at `/fake.sock` (is it running, and may this user use it?): \
+                  connection refused"
+        .to_owned();
+    assert_eq!(cycle(&mut follower).await, Outcome::Failed { reason: reason.clone() });
+    assert_eq!(machine.read("core/conf/core.yml"), "one");
+    let verdict = Verdict::Refused { revision: revision(2), running: Some(revision(1)), reason };
+    assert_eq!(machine.leader.last_report().verdict, verdict);
+    machine.engine.set_down(false);
+    assert_eq!(cycle(&mut follower).await, running(2));
+}
+
+#[tokio::test]
+async fn a_damaged_or_future_memory_is_refused_and_never_guessed_at() {
+    let (machine, follower) = converged().await;
+    drop(follower);
+    let ledger = machine.config().state.join("ledger.json");
+    let good = std::fs::read_to_string(&ledger).unwrap();
+    for (text, said) in
+        [("{\"version\": 1, \"files\"", "is damaged: move it away"), ("{\"version\": 2}", "is of version 2")]
+    {
+        std::fs::write(&ledger, text).unwrap();
+        let error = config_follower::Memory::open(&machine.config().state).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    std::fs::write(&ledger, good).unwrap();
+    assert_eq!(cycle(&mut machine.follower()).await, Outcome::Unchanged);
+}

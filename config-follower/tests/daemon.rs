@@ -1,0 +1,114 @@
+//! The whole daemon, started as `main` starts it, on a machine without containers.
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a failed expectation is a failed test")]
+
+mod common;
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{TestMachine, bundle, keys};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
+use pconf_bundle::signature::Direction;
+use pconf_bundle::{Origin, routes};
+use pconf_daemon::{Shutdown, Trigger};
+use pconf_wire::{Answer, Client, Clock, Peer, Timeouts};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+async fn start(machine: &TestMachine) -> (SocketAddr, Trigger, JoinHandle<anyhow::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (trigger, shutdown) = Shutdown::by_hand();
+    let config = machine.config();
+    let running = tokio::task::spawn_local(config_follower::run(config, listener, shutdown));
+    (address, trigger, running)
+}
+
+async fn notify(address: SocketAddr, revision: &str) -> Answer {
+    let timeouts = Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5) };
+    let client = Client::new(Direction::ToFollower, Clock::system(), timeouts, 4096, None).unwrap();
+    let origin: Origin = format!("http://{address}").parse().unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let body = Bytes::from(format!("{{\"revision\":\"{revision}\",\"reason\":\"publish\"}}"));
+    client.post(&Peer::new(origin, keys()), routes::NOTIFY, headers, body).await.unwrap()
+}
+
+async fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("{request} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came to pass that {what}");
+}
+
+#[tokio::test]
+async fn it_pulls_at_start_and_when_it_is_told_to_and_ends_when_asked() {
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            let machine = TestMachine::new().await;
+            machine.leader.publish(bundle(1, &[("core/conf/core.yml", "one")]));
+            let (address, trigger, running) = start(&machine).await;
+            let file = machine.root().join("core/conf/core.yml");
+            eventually("the first file is written", || std::fs::read(&file).is_ok()).await;
+            eventually("it was reported", || machine.leader.change(|served| served.reports.len()) == 1).await;
+
+            machine.leader.publish(bundle(2, &[("core/conf/core.yml", "two")]));
+            let answer = notify(address, "1.2").await;
+            assert_eq!(answer.status, 202);
+            assert_eq!(answer.body, r#"{"accepted":"1.2","applied":"1.1"}"#);
+            eventually("the second file is written", || std::fs::read_to_string(&file).unwrap() == "two").await;
+            eventually("it was reported", || machine.leader.change(|served| served.reports.len()) == 2).await;
+
+            assert!(ask(address, "GET /__lbheartbeat__").await.starts_with("HTTP/1.1 200"));
+            let heartbeat = ask(address, "GET /__heartbeat__").await;
+            assert!(heartbeat.starts_with("HTTP/1.1 200") && heartbeat.contains("\"running\":\"1.2\""), "{heartbeat}");
+            assert!(ask(address, "GET /__version__").await.contains("\"source\":\"config-follower\""));
+            let unsigned = ask(address, "POST /notify").await;
+            assert!(unsigned.starts_with("HTTP/1.1 401"), "{unsigned}");
+
+            let second = config_follower::Memory::open(&machine.config().state).unwrap_err().to_string();
+            assert!(second.contains("in use by another process"), "{second}");
+            trigger.pull();
+            running.await.unwrap().unwrap();
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_down_at_start_is_waited_for_and_the_heartbeat_says_so() {
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            let machine = TestMachine::new().await;
+            machine.leader.change(|served| served.fault = Some(http::StatusCode::BAD_GATEWAY));
+            let (address, trigger, running) = start(&machine).await;
+            let status = machine.config().state.join("status.json");
+            eventually("the fault is known", || {
+                std::fs::read_to_string(&status).is_ok_and(|text| text.contains("502"))
+            })
+            .await;
+            let heartbeat = ask(address, "GET /__heartbeat__").await;
+            assert!(heartbeat.starts_with("HTTP/1.1 500") && heartbeat.contains("502"), "{heartbeat}");
+            machine.leader.publish(bundle(1, &[("core/conf/core.yml", "one")]));
+            machine.leader.change(|served| served.fault = None);
+            let file = machine.root().join("core/conf/core.yml");
+            eventually("the file is written", || std::fs::read(&file).is_ok()).await;
+            trigger.pull();
+            running.await.unwrap().unwrap();
+        })
+        .await;
+}
