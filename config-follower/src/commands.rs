@@ -29,7 +29,7 @@ enum Ending {
 
 /// Runs one command to its end.
 #[must_use]
-pub fn execute(cli: Cli) -> ExitCode {
+pub fn execute(cli: &Cli) -> ExitCode {
     let terminal = Terminal(cli.output);
     let ending = match Config::read(&cli.config) {
         Err(error) => {

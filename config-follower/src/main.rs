@@ -6,5 +6,5 @@ use clap::Parser as _;
 use config_follower::Cli;
 
 fn main() -> ExitCode {
-    config_follower::execute(Cli::parse())
+    config_follower::execute(&Cli::parse())
 }

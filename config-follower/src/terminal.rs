@@ -32,19 +32,19 @@ impl Terminal {
             OutputFormat::Json => self.show("", || json!({ "error": what.to_string() })),
         }
     }
+}
 
-    /// A service's outcome, coloured on a terminal unless `NO_COLOR` is set.
-    pub(crate) fn outcome(self, outcome: ServiceOutcome) -> String {
-        let (word, colour) = match outcome {
-            ServiceOutcome::Untouched => ("untouched", "0"),
-            ServiceOutcome::Restarted => ("restarted", "32"),
-            ServiceOutcome::Stopped => ("stopped", "33"),
-            ServiceOutcome::Failed => ("failed", "31"),
-        };
-        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if is_plain || !std::io::stdout().is_terminal() {
-            return format!("{word:<9}");
-        }
-        format!("\x1b[{colour}m{word:<9}\x1b[0m")
+/// A service's outcome, coloured on a terminal unless `NO_COLOR` is set.
+pub(crate) fn coloured(outcome: ServiceOutcome) -> String {
+    let (word, colour) = match outcome {
+        ServiceOutcome::Untouched => ("untouched", "0"),
+        ServiceOutcome::Restarted => ("restarted", "32"),
+        ServiceOutcome::Stopped => ("stopped", "33"),
+        ServiceOutcome::Failed => ("failed", "31"),
+    };
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if is_plain || !std::io::stdout().is_terminal() {
+        return format!("{word:<9}");
     }
+    format!("\x1b[{colour}m{word:<9}\x1b[0m")
 }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-async fn start(machine: &TestMachine) -> (SocketAddr, Trigger, JoinHandle<anyhow::Result<()>>) {
+fn start(machine: &TestMachine) -> (SocketAddr, Trigger, JoinHandle<anyhow::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (trigger, shutdown) = Shutdown::by_hand();
@@ -62,7 +62,7 @@ async fn it_pulls_at_start_and_when_it_is_told_to_and_ends_when_asked() {
         .run_until(async {
             let machine = TestMachine::new().await;
             machine.leader.publish(bundle(1, &[("core/conf/core.yml", "one")]));
-            let (address, trigger, running) = start(&machine).await;
+            let (address, trigger, running) = start(&machine);
             let file = machine.root().join("core/conf/core.yml");
             eventually("the first file is written", || std::fs::read(&file).is_ok()).await;
             eventually("it was reported", || machine.leader.change(|served| served.reports.len()) == 1).await;
@@ -95,7 +95,7 @@ async fn a_leader_that_is_down_at_start_is_waited_for_and_the_heartbeat_says_so(
         .run_until(async {
             let machine = TestMachine::new().await;
             machine.leader.change(|served| served.fault = Some(http::StatusCode::BAD_GATEWAY));
-            let (address, trigger, running) = start(&machine).await;
+            let (address, trigger, running) = start(&machine);
             let status = machine.config().state.join("status.json");
             eventually("the fault is known", || {
                 std::fs::read_to_string(&status).is_ok_and(|text| text.contains("502"))

@@ -10,7 +10,7 @@ use crate::cycle::{Follower, Outcome};
 use crate::leader::Leader;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, coloured};
 
 pub(super) async fn run(config: &Config, terminal: Terminal) -> anyhow::Result<Ending> {
     let memory = Memory::open(&config.state)?;
@@ -24,7 +24,7 @@ pub(super) async fn run(config: &Config, terminal: Terminal) -> anyhow::Result<E
         Outcome::Unchanged | Outcome::Running(_) => {
             let mut text = running.map(|revision| format!("running {revision}\n")).unwrap_or_default();
             for service in &memory.status.services {
-                text += &format!("  {}  {}  {}\n", terminal.outcome(service.outcome), service.name, service.reason);
+                text += &format!("  {}  {}  {}\n", coloured(service.outcome), service.name, service.reason);
             }
             terminal.show(&text, || json!({ "running": running, "services": memory.status.services }));
             Ending::Done

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::commands::Ending;
 use crate::config::Config;
 use crate::memory::{self, Status};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, coloured};
 
 pub(super) fn run(config: &Config, terminal: Terminal) -> anyhow::Result<Ending> {
     let (ledger, status) = memory::look(&config.state)?;
@@ -28,11 +28,11 @@ pub(super) fn run(config: &Config, terminal: Terminal) -> anyhow::Result<Ending>
             "is_reported": status.undelivered.is_none(),
         })
     };
-    terminal.show(&text(config, terminal, &ledger, &status), json);
+    terminal.show(&text(config, &ledger, &status), json);
     Ok(Ending::Done)
 }
 
-fn text(config: &Config, terminal: Terminal, ledger: &Ledger, status: &Status) -> String {
+fn text(config: &Config, ledger: &Ledger, status: &Status) -> String {
     let revision = |revision: Option<RevisionId>| revision.map_or_else(|| "-".to_owned(), |id| id.to_string());
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -53,7 +53,7 @@ fn text(config: &Config, terminal: Terminal, ledger: &Ledger, status: &Status) -
     }
     let width = status.services.iter().map(|service| service.name.len()).max().unwrap_or(0);
     for service in &status.services {
-        line("service", format!("{:<width$}  {}  {}", service.name, terminal.outcome(service.outcome), service.reason));
+        line("service", format!("{:<width$}  {}  {}", service.name, coloured(service.outcome), service.reason));
     }
     text
 }
