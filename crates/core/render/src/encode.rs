@@ -12,15 +12,23 @@ use tera::{Kwargs, State, Tera, TeraResult, Value};
 /// The filters that may end an expression, as a template author writes them.
 pub(crate) const ENCODERS: [&str; 7] = ["json", "yaml", "nginx", "redis", "compose", "url", "verbatim"];
 
+/// What an encoder says of a value that does not exist.
+pub(crate) const UNDEFINED: &str = "does not exist";
+
 /// Makes the encoders known to `tera`; to be called before the first template is added.
 pub(crate) fn register(tera: &mut Tera) {
-    tera.register_filter("json", |value: &Value, _: Kwargs, _: &State| json::json(value));
-    tera.register_filter("yaml", |value: &Value, _: Kwargs, _: &State| json::yaml(value));
-    tera.register_filter("nginx", |value: &Value, _: Kwargs, _: &State| nginx::nginx(value));
-    tera.register_filter("redis", |value: &Value, _: Kwargs, _: &State| redis::redis(value));
-    tera.register_filter("compose", |value: &Value, _: Kwargs, _: &State| compose::compose(value));
-    tera.register_filter("url", |value: &Value, _: Kwargs, _: &State| url::url(value));
-    tera.register_filter("verbatim", |value: &Value, _: Kwargs, _: &State| verbatim(value));
+    let encoders: [fn(&Value) -> TeraResult<String>; ENCODERS.len()] =
+        [json::json, json::yaml, nginx::nginx, redis::redis, compose::compose, url::url, verbatim];
+    for (name, encode) in ENCODERS.into_iter().zip(encoders) {
+        tera.register_filter(name, move |value: &Value, _: Kwargs, _: &State| {
+            // The engine hands a name that does not exist to a filter as if it were a value.
+            if value.is_undefined() { Err(tera::Error::message(UNDEFINED)) } else { encode(value) }
+        });
+    }
+    tera.register_filter("group_by", |_: &Value, _: Kwargs, _: &State| {
+        // The engine's own hashes the groups: the same input would give other bytes.
+        Err::<String, _>(tera::Error::message("`group_by` has no order that stays: loop and compare instead"))
+    });
 }
 
 /// A setting that is itself the text of a file.
@@ -40,7 +48,6 @@ fn scalar(encoder: &str, value: &Value) -> TeraResult<String> {
 /// An error that names the kind of value and the format, and quotes nothing: the value may be a secret.
 fn refuse(encoder: &str, value: &Value, why: &str) -> tera::Error {
     let kind = match value.kind() {
-        ValueKind::Undefined => "an undefined value",
         ValueKind::None => "null",
         ValueKind::String => "text",
         ValueKind::Array => "a list",

@@ -31,7 +31,10 @@ pub(crate) fn unencoded(file: String, span: Range<usize>, source: &str) -> Probl
 }
 
 /// Tera's error, and the name of the template that it lies in.
-pub(crate) fn of_template(error: &tera::Error, shown: &str) -> (Problem, Option<String>) {
+pub(crate) fn of_template(error: &tera::Error, shown: &str, sources: &Sources) -> (Problem, Option<String>) {
+    if let Some(found) = unknown_at_load(error, shown, sources) {
+        return found;
+    }
     let (code, template, span, message) = match error.kind() {
         ErrorKind::SyntaxError(report) => {
             ("template-syntax", Some(report.filename()), Some(report.span().range.clone()), report.message().to_owned())
@@ -56,12 +59,36 @@ pub(crate) fn of_template(error: &tera::Error, shown: &str) -> (Problem, Option<
     (problem, template)
 }
 
+/// A filter, function, test or include that does not exist is told by Tera as a finished text:
+///
+/// ```text
+/// error: Unknown filter `x`
+///  --> web/a.tera:1:22
+/// ```
+fn unknown_at_load(error: &tera::Error, shown: &str, sources: &Sources) -> Option<(Problem, Option<String>)> {
+    let ErrorKind::Msg(text) = error.kind() else { return None };
+    let mut lines = text.lines();
+    let message = lines.next()?.strip_prefix("error: ")?;
+    let mut place = lines.next()?.trim_start().strip_prefix("--> ")?.rsplitn(3, ':');
+    let (column, line, template) = (place.next()?, place.next()?, place.next()?);
+    let (column, line) = (column.parse::<usize>().ok()?.checked_sub(1)?, line.parse::<usize>().ok()?.checked_sub(1)?);
+    let file = format!("{shown}/{template}");
+    let source = sources.text(&file)?;
+    let after = |from: usize, characters: usize| {
+        source[from..].char_indices().nth(characters).map_or(source.len(), |(index, _)| from + index)
+    };
+    let start = after(source.split_inclusive('\n').take(line).map(str::len).sum(), column);
+    // The underline of the text is as long as what it means.
+    let end = after(start, lines.last().map_or(1, |underline| underline.matches('^').count()));
+    let help = help("template-syntax").to_owned();
+    let problem = Problem { span: Some(start..end), ..whole_file(file, "template-unknown", message.to_owned(), help) };
+    Some((problem, Some(template.to_owned())))
+}
+
 fn help(code: &str) -> &'static str {
     match code {
         "template-syntax" => "see the template language's manual: https://keats.github.io/tera/docs/",
-        "template-value" => {
-            "name a setting, a derived value or a secret that exists, or test it with `is defined` first"
-        }
+        "template-value" => "a template sees `settings`, `machines`, `machine`, `derived` and `secrets`",
         _ => "",
     }
 }
@@ -75,7 +102,7 @@ pub(crate) fn blame_setting(problem: Problem, sources: &Sources, platform: &Plat
     let Some((span, text)) = problem.span.clone().zip(sources.text(&problem.file)) else { return problem };
     let reading = syntax::read(text);
     let Some(output) = reading.outputs.iter().find(|output| output.contains(&span.start)) else { return problem };
-    let Some(path) = syntax::leading_path(&text[output.clone()]) else { return problem };
+    let Some((path, _)) = syntax::leading_path(&text[output.clone()]) else { return problem };
     let pointer = match path[0].as_str() {
         "settings" | "machines" => format!("/{}", path.join("/")),
         _ => return Problem { subject: path.join("."), ..problem },

@@ -139,7 +139,7 @@ impl Folder<'_> {
             match tera.add_raw_templates(texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
                 Ok(()) => return (tera, readings),
                 Err(error) => {
-                    let (problem, culprit) = fault::of_template(&error, self.shown);
+                    let (problem, culprit) = fault::of_template(&error, self.shown, &self.sources);
                     problems.push(problem);
                     match culprit.and_then(|name| texts.get_mut(&name)).filter(|text| !text.is_empty()) {
                         Some(text) => text.clear(),

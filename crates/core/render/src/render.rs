@@ -1,7 +1,7 @@
 //! The files of one machine.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use pconf_names::{MachineName, RelativePath, RoleName};
 use pconf_platform::{Attributes, ManagedDirectory, Problem, SecretScope};
@@ -144,7 +144,7 @@ impl Work<'_> {
         let mut rendered = target.to_owned();
         if target.contains("{{") {
             rendered = self.set.tera.render_str(target, &self.context, false).map_err(|error| {
-                let (problem, _) = fault::of_template(&error, &self.set.shown);
+                let (problem, _) = fault::of_template(&error, &self.set.shown, &self.set.sources);
                 about(format!("the name of the file cannot be made: {}", problem.message))
             })?;
             if rendered.split('/').count() != target.split('/').count() {
@@ -168,7 +168,6 @@ impl Work<'_> {
         let reading = self.set.readings.get(template);
         let mut problems = Vec::new();
         for asked in reading.iter().flat_map(|reading| &reading.asked) {
-            let Some(root) = self.context.get(&asked.path[0]) else { continue };
             // A declared secret may be unset: whether that is a problem shows where it is printed.
             let is_declared_secret = asked.path[0] == "secrets"
                 && asked.path[1].parse().is_ok_and(|id| {
@@ -177,28 +176,29 @@ impl Work<'_> {
             if is_declared_secret {
                 continue;
             }
-            let mut value = root;
-            for (depth, key) in asked.path.iter().enumerate().skip(1) {
-                let Some(map) = value.as_map() else { break };
-                let Some(next) = value.get_from_path(key) else {
-                    let mut known: Vec<String> = map.keys().map(ToString::to_string).collect();
-                    known.sort_unstable();
-                    problems.push(Problem {
-                        span: Some(asked.span.clone()),
-                        subject: asked.path.join("."),
-                        ..fault::whole_file(
-                            format!("{}/{template}", self.set.shown),
-                            "unknown-name",
-                            format!("`{}` does not exist", asked.path[..=depth].join(".")),
-                            format!("`{}` has: {}", asked.path[..depth].join("."), known.join(", ")),
-                        )
-                    });
-                    break;
-                };
-                value = next;
+            if let Some((message, help)) = self.missing(&asked.path) {
+                let file = format!("{}/{template}", self.set.shown);
+                let (span, subject) = (Some(asked.span.clone()), asked.path.join("."));
+                problems.push(Problem { span, subject, ..fault::whole_file(file, "unknown-name", message, help) });
             }
         }
         problems
+    }
+
+    /// Which part of a dotted name does not exist, and what does; `None` where all of it exists.
+    fn missing(&self, path: &[String]) -> Option<(String, String)> {
+        let mut value = self.context.get(&path[0])?;
+        for (depth, key) in path.iter().enumerate().skip(1) {
+            let map = value.as_map()?;
+            let Some(next) = value.get_from_path(key) else {
+                let mut known: Vec<String> = map.keys().map(ToString::to_string).collect();
+                known.sort_unstable();
+                let message = format!("`{}` does not exist", path[..=depth].join("."));
+                return Some((message, format!("`{}` has: {}", path[..depth].join("."), known.join(", "))));
+            };
+            value = next;
+        }
+        None
     }
 
     /// Tera stops at the first fault. Each faulty expression is blanked out and the rendering tried again, so that one
@@ -209,7 +209,7 @@ impl Work<'_> {
         let mut error = first;
         let mut texts: HashMap<String, String> = HashMap::new();
         while problems.len() < MOST_PROBLEMS_PER_FILE {
-            let (problem, culprit) = fault::of_template(&error, &self.set.shown);
+            let (problem, culprit) = fault::of_template(&error, &self.set.shown, &self.set.sources);
             let span = problem.span.clone();
             problems.push(self.explain(problem));
             let Some((culprit, span)) = culprit.zip(span) else { break };
@@ -236,34 +236,43 @@ impl Work<'_> {
     /// What Tera says, in words of the platform: a secret that is not set says where to put it, and a value that does
     /// not fit its format points at the setting.
     fn explain(&self, problem: Problem) -> Problem {
-        let source = self.set.sources.text(&problem.file);
-        let path = problem.span.clone().zip(source).and_then(|(span, text)| {
-            let output = syntax::read(text).outputs.into_iter().find(|output| output.contains(&span.start))?;
-            syntax::leading_path(&text[output])
-        });
-        if let Some([root, id, ..]) = path.as_deref()
-            && root == "secrets"
-            && let Ok(id) = id.parse()
-            && let Some(secret) = self.set.secrets.secrets.get(&id)
-        {
-            let of_machine = (secret.scope == SecretScope::Machine).then_some(self.name);
-            let place = of_machine.map_or(id.to_string(), |name| format!("{id}@{name}"));
-            let (message, help) = if !secret.roles.contains(&self.machine.role) {
-                (
-                    format!("role {} may not read the secret `{id}`", self.machine.role),
-                    format!("add the role to `{id}` in secrets.json"),
-                )
-            } else if self.secrets.get(&id, of_machine).is_none() {
-                (
-                    format!("the secret `{id}` is not set: {}", secret.description),
-                    format!("write its value into `secrets/{place}`"),
-                )
-            } else {
-                return problem;
-            };
-            return Problem { code: "secret-unavailable", subject: format!("secrets.{id}"), message, help, ..problem };
+        let Some((path, span)) = self.path_at(&problem) else {
+            return fault::blame_setting(problem, &self.set.sources, &self.scene.platform);
+        };
+        let said = self.unavailable_secret(&path).map(|said| ("secret-unavailable", said));
+        let said = said.or_else(|| self.missing(&path).map(|said| ("unknown-name", said)));
+        match said {
+            Some((code, (message, help))) => {
+                Problem { code, subject: path.join("."), message, help, span: Some(span), ..problem }
+            }
+            None => fault::blame_setting(problem, &self.set.sources, &self.scene.platform),
         }
-        fault::blame_setting(problem, &self.set.sources, &self.scene.platform)
+    }
+
+    /// The name that the faulty expression starts from, and its place in the file.
+    fn path_at(&self, problem: &Problem) -> Option<(Vec<String>, Range<usize>)> {
+        let (text, span) = (self.set.sources.text(&problem.file)?, problem.span.as_ref()?);
+        let output = syntax::read(text).outputs.into_iter().find(|output| output.contains(&span.start))?;
+        let (path, within) = syntax::leading_path(&text[output.clone()])?;
+        Some((path, output.start + within.start..output.start + within.end))
+    }
+
+    /// Why a declared secret is not there, and what to do.
+    fn unavailable_secret(&self, path: &[String]) -> Option<(String, String)> {
+        let [root, id, ..] = path else { return None };
+        let id = id.parse().ok().filter(|_| root == "secrets")?;
+        let secret = self.set.secrets.secrets.get(&id)?;
+        if !secret.roles.contains(&self.machine.role) {
+            let message = format!("role {} may not read the secret `{id}`", self.machine.role);
+            return Some((message, format!("add the role to `{id}` in secrets.json")));
+        }
+        let of_machine = (secret.scope == SecretScope::Machine).then_some(self.name);
+        if self.secrets.get(&id, of_machine).is_some() {
+            return None;
+        }
+        let place = of_machine.map_or(id.to_string(), |name| format!("{id}@{name}"));
+        let message = format!("the secret `{id}` is not set: {}", secret.description);
+        Some((message, format!("write its value into `secrets/{place}`, with mode 0600")))
     }
 
     fn malformed(&self, path: &RelativePath, source: &Source, message: &str) -> Problem {

@@ -93,14 +93,17 @@ impl TemplateSet {
         context.insert_value("settings", scene.settings.clone());
         context.insert_value("machines", scene.machines_value.clone());
         self.tera.render_str(text, &context, false).map_err(|error| {
-            let (problem, _) = fault::of_template(&error, &self.shown);
+            let (problem, _) = fault::of_template(&error, &self.shown, &self.sources);
             let file = format!("{}/secrets.json", self.shown);
             fault::whole_file(file, "unfillable", format!("`{text}`: {}", problem.message), problem.help)
         })
     }
 
     fn render_derived(&self, context: &tera::Context) -> Result<Map<String, Value>, Problem> {
-        let text = self.tera.render(DERIVED, context).map_err(|error| fault::of_template(&error, &self.shown).0)?;
+        let text = self
+            .tera
+            .render(DERIVED, context)
+            .map_err(|error| fault::of_template(&error, &self.shown, &self.sources).0)?;
         let fault = |message: String| {
             let help = "it has to render one JSON object".to_owned();
             fault::whole_file(format!("{}/{DERIVED}", self.shown), "derived-malformed", message, help)

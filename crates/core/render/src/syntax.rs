@@ -57,9 +57,9 @@ pub(crate) fn read(source: &str) -> Reading {
 }
 
 /// The setting, derived value or secret that an expression starts from, e.g. `settings.mail.sender` of
-/// `settings.mail.sender.name | json`; `None` where it starts from something else.
-pub(crate) fn leading_path(expression: &str) -> Option<Vec<String>> {
-    words(expression).next().map(|(path, _)| path).filter(|path| ROOTS.contains(&path[0].as_str()))
+/// `settings.mail.sender.name | json`, with its place in the expression; `None` where it starts from something else.
+pub(crate) fn leading_path(expression: &str) -> Option<(Vec<String>, Range<usize>)> {
+    words(expression).next().filter(|(path, _)| ROOTS.contains(&path[0].as_str()))
 }
 
 enum Kind {
