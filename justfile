@@ -16,7 +16,7 @@ test *selection:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
-    grep -rlE --exclude-dir=target '^#!/usr/bin/env bash' deploy tests bench .ci | xargs shellcheck -x
+    grep -rlE --exclude-dir=target '^#!/usr/bin/env bash' deploy tests bench .ci | xargs shellcheck
 
 # A five-machine platform on this host, one change, and where it arrived
 demo *options:
