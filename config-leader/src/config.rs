@@ -14,7 +14,7 @@ pub struct LeaderConfig {
     /// The folder of template sets, relative to the leader's folder; default `templates`.
     pub templates: PathBuf,
     /// Origins by which followers reach this leader, besides its own address and those that the platform derives, e.g.
-    /// `http://10.8.0.10:7000`. The first one is told to new machines where the platform derives none.
+    /// `http://10.8.0.10:7000`. The first one is told to new machines instead of what the platform derives.
     pub urls: Vec<String>,
 }
 

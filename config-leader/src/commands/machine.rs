@@ -72,6 +72,7 @@ fn instruct(
     config.insert("machine".into(), name.as_str().into());
     config.insert("role".into(), machine.role.as_str().into());
     config.insert("key".into(), key.to_text().as_str().into());
+    config.insert("root".into(), machine.text("root").unwrap_or("/srv/platform").into());
     config.insert("urls".into(), machine.text("url").into_iter().collect());
     let config = Value::Object(config);
     let verb = if declared { "declared in platform.json" } else { "declared already" };
@@ -89,10 +90,10 @@ fn instruct(
     Ok(())
 }
 
-/// How a machine reaches the leader: as the platform derives it, else as this leader is configured.
+/// How a machine reaches the leader: as this leader is configured, else as the platform derives it.
 fn leader_url(folder: &Folder, machine: &SceneMachine) -> String {
     let configured = folder.config().urls.first().map(String::as_str);
-    machine.text("leader").or(configured).map_or_else(|| format!("http://{}", folder.config().listen), str::to_owned)
+    configured.or(machine.text("leader")).map_or_else(|| format!("http://{}", folder.config().listen), str::to_owned)
 }
 
 fn list(folder: &Folder, terminal: &Terminal) -> Result<(), Failure> {
