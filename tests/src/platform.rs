@@ -297,8 +297,11 @@ impl Platform {
     /// Waits until the leader has problems with its input, or has none.
     pub fn wait_for_problems(&self, any: bool) -> Result<()> {
         let what = if any { "the leader says what is wrong" } else { "the leader says that all is well" };
-        eventually(what, || Ok((self.status()?["problems"].is_null() != any).then_some(())))
-            .with_context(|| self.logs())
+        eventually(what, || {
+            let problems = self.status()?["problems"].as_array().map_or(0, Vec::len);
+            Ok(((problems > 0) == any).then_some(()))
+        })
+        .with_context(|| self.logs())
     }
 
     /// Everything that the programs have printed, for the message of a failed wait.

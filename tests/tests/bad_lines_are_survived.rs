@@ -8,7 +8,9 @@ use serde_json::json;
 
 /// A platform whose machine `a` reaches the leader, and is reached, through lines of ours.
 fn with_lines() -> Result<(Platform, Tunnel, Tunnel)> {
-    let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
+    // Large enough that a line can be cut in the middle of it.
+    let set = TemplateSet::little().text("app/app/conf/large.txt", &"a line of it\n".repeat(1000));
+    let mut platform = Platform::little(&set, &["a"])?;
     let network = platform.network();
     let to_leader = Tunnel::open(SocketAddr::new(network.address(2).into(), 7000), platform.address())?;
     let to_follower = Tunnel::open(SocketAddr::new(network.address(3).into(), 6000), platform.machine("a")?.address())?;
@@ -46,7 +48,7 @@ fn an_answer_that_is_cut_in_its_head_changes_nothing() -> Result<()> {
 
 #[test]
 fn an_answer_that_is_cut_in_its_body_changes_nothing() -> Result<()> {
-    survives(Mood::CutAfter(900))
+    survives(Mood::CutAfter(4_000))
 }
 
 #[test]

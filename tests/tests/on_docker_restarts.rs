@@ -117,58 +117,47 @@ fn a_change_that_was_written_while_the_engine_was_away_restarts_its_reader_later
     Ok(())
 }
 
-/// A follower in a container of its own, as it is deployed: it knows its root under another path than its neighbours.
+/// Followers in containers of their own, as they are deployed: they know their root under another path than their
+/// neighbours do, and one of them manages a volume that has no path at all.
 #[test]
 fn a_follower_in_a_container_finds_its_readers_by_its_own_mounts() -> Result<()> {
-    let (engine, mut platform) = with_engine(&TemplateSet::little())?;
+    let engine = Engine::here()?;
+    let mut platform = Platform::little(&TemplateSet::little(), &["a", "b"])?;
+    let folder = platform.machine("a")?.root().display().to_string();
     let volume = format!("{}files", engine.prefix());
-    for (kind, source) in [("folder", platform.machine("a")?.root().display().to_string()), ("volume", volume.clone())]
-    {
-        let reader_of = format!("{source}:/srv:ro");
-        let reader = engine.run(
-            &format!("reader-{kind}"),
-            ImageName::StandIn,
-            &["--volume", &reader_of, "--env", "STANDIN_READ=/srv"],
-        )?;
-        let machine = platform.machine("a")?;
+    platform.start_leader()?;
+    let mut readers = Vec::new();
+    for (name, source) in [("a", folder), ("b", volume.clone())] {
+        let options = ["--volume", &format!("{source}:/srv:ro"), "--env", "STANDIN_READ=/srv"];
+        readers.push(engine.run(&format!("reader-{name}"), ImageName::StandIn, &options)?);
+        let machine = platform.machine(name)?;
+        machine.configure("docker", json!("/var/run/docker.sock"))?;
         machine.configure("root", json!("/managed"))?;
         machine.configure("state", json!("/machine/state"))?;
-        let folder = format!("{}:/machine", machine.folder().display());
         let program = format!("{}:/config-follower:ro", Program::path_of_ours("config-follower")?.display());
-        let root = format!("{source}:/managed");
-        if platform.revision().is_err() {
-            platform.start_leader()?;
+        let mounts = [
+            program,
+            format!("{}:/machine", machine.folder().display()),
+            format!("{source}:/managed"),
+            "/var/run/docker.sock:/var/run/docker.sock".to_owned(),
+        ];
+        let mut options = vec!["--network", "host", "--user", "0:0", "--entrypoint", "/config-follower"];
+        for mount in &mounts {
+            options.extend(["--volume", mount]);
         }
         // The image of redis brings the C library that a test build needs; the shipped program needs none.
-        let follower = engine.run_as(
-            &format!("follower-{kind}"),
-            ImageName::Redis,
-            &[
-                "--network",
-                "host",
-                "--user",
-                "0:0",
-                "--entrypoint",
-                "/config-follower",
-                "--volume",
-                &program,
-                "--volume",
-                &folder,
-                "--volume",
-                &root,
-                "--volume",
-                "/var/run/docker.sock:/var/run/docker.sock",
-            ],
-            &["run", "--config", "/machine/config-follower.json"],
-        )?;
-        platform.converged()?;
-        let since = engine.moment()?;
-        greet(&mut platform, &format!("changed in a {kind}"))?;
-        assert_eq!(engine.starts_since(since)?, once(&[&reader]), "{}", platform.logs());
-        let booted = get(engine.standin(&reader)?, "/files/srv/app/conf/app.json")?.text();
-        assert_eq!(booted, format!("{{\"greeting\":\"changed in a {kind}\"}}\n"));
-        Program::named("docker").args(["rm", "--force", &follower, &reader]).succeed()?;
+        let command = ["run", "--config", "/machine/config-follower.json"];
+        engine.run_as(&format!("follower-{name}"), ImageName::Redis, &options, &command)?;
     }
+    platform.converged()?;
+    let since = engine.moment()?;
+    greet(&mut platform, "changed")?;
+    assert_eq!(engine.starts_since(since)?, once(&readers.iter().collect::<Vec<_>>()), "{}", platform.logs());
+    for reader in &readers {
+        let booted = get(engine.standin(reader)?, "/files/srv/app/conf/app.json")?.text();
+        assert_eq!(booted, "{\"greeting\":\"changed\"}\n");
+    }
+    drop(engine);
     Program::named("docker").args(["volume", "rm", "--force", &volume]).succeed().map(drop)
 }
 

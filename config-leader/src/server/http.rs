@@ -16,13 +16,14 @@ use pconf_bundle::signature::Direction;
 use pconf_bundle::{Authorities, Code, KeyId, Keys, Origin, Problem, UnixSeconds, open_report, routes};
 use pconf_daemon::{Chain, Version};
 use pconf_files::StateFolder;
+use pconf_names::{RevisionId, RoleName};
 use pconf_wire::{Clock, Payload, Peers, Received, Receiver, Reply, reply};
 use serde_json::json;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::config::LeaderConfig;
-use crate::server::current::Current;
+use crate::server::current::{Current, Served};
 use crate::server::status::StatusBoard;
 
 /// A report names files and containers of one machine.
@@ -87,50 +88,23 @@ impl Desk {
     }
 
     fn answer(&self, request: &Received) -> Result<Reply, Problem> {
-        self.board.contact(request.machine());
-        match (request.path(), request.method()) {
-            (routes::REPORTS, &Method::POST) => self.report(request),
-            (routes::REPORTS, _) => Err(Code::MethodNotAllowed.into()),
-            (path, method) => match (routes::role_of(path), method) {
-                (Some(role), &Method::GET) => self.configuration(request, &role),
-                (Some(_), _) => Err(Code::MethodNotAllowed.into()),
-                (None, _) => Err(Code::NotFound.into()),
-            },
-        }
-    }
-
-    fn configuration(&self, request: &Received, role: &pconf_names::RoleName) -> Result<Reply, Problem> {
         let current = Arc::clone(&self.newest.borrow());
         let Some(published) = &current.published else { return Err(Code::Starting.into()) };
         let machine = request.machine();
         let Some(served) = published.machines.get(machine) else {
-            return Err(
-                Problem::new(Code::KeyRevoked).with_detail(format!("`{machine}` is no machine of this platform"))
-            );
+            let detail = format!("`{machine}` is no machine of this platform");
+            return Err(Problem::new(Code::KeyRevoked).with_detail(detail));
         };
-        if served.role != *role {
-            let detail = format!("`{machine}` has the role `{}`", served.role);
-            return Err(Problem::new(Code::RoleForbidden).with_detail(detail));
+        self.board.contact(machine);
+        match (request.path(), request.method()) {
+            (routes::REPORTS, &Method::POST) => self.report(request),
+            (routes::REPORTS, _) => Err(Code::MethodNotAllowed.into()),
+            (path, method) => match (routes::role_of(path), method) {
+                (Some(role), &Method::GET) => configuration(request, &role, published.revision, served),
+                (Some(_), _) => Err(Code::MethodNotAllowed.into()),
+                (None, _) => Err(Code::NotFound.into()),
+            },
         }
-        if request.header(ACCEPT) != Some(routes::SEALED_BUNDLE) {
-            let detail = format!("bundles are served as `{}` only", routes::SEALED_BUNDLE);
-            return Err(Problem::new(Code::NotAcceptable).with_detail(detail));
-        }
-        let sealed = served.sealed(request.keys()).map_err(|error| internal(&error))?;
-        let is_known = request.head.headers.get(IF_NONE_MATCH) == Some(&sealed.tag);
-        let mut answer = if is_known {
-            reply(StatusCode::NOT_MODIFIED, Payload::empty())
-        } else {
-            reply(StatusCode::OK, sealed.payload.clone())
-        };
-        let headers = answer.headers_mut();
-        headers.insert(ETAG, sealed.tag.clone());
-        if !is_known {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(routes::SEALED_BUNDLE));
-            let revision = HeaderValue::from_str(&published.revision.to_string()).map_err(|error| internal(&error))?;
-            headers.insert(routes::CONF_REVISION, revision);
-        }
-        Ok(answer)
     }
 
     fn report(&self, request: &Received) -> Result<Reply, Problem> {
@@ -146,6 +120,33 @@ impl Desk {
         self.board.report(request.machine(), report);
         Ok(reply(StatusCode::NO_CONTENT, Payload::empty()))
     }
+}
+
+/// The bundle of a machine, or the word that it has it already.
+fn configuration(request: &Received, role: &RoleName, revision: RevisionId, served: &Served) -> Result<Reply, Problem> {
+    if served.role != *role {
+        let detail = format!("`{}` has the role `{}`", request.machine(), served.role);
+        return Err(Problem::new(Code::RoleForbidden).with_detail(detail));
+    }
+    if request.header(ACCEPT) != Some(routes::SEALED_BUNDLE) {
+        let detail = format!("bundles are served as `{}` only", routes::SEALED_BUNDLE);
+        return Err(Problem::new(Code::NotAcceptable).with_detail(detail));
+    }
+    let sealed = served.sealed(request.keys()).map_err(|error| internal(&error))?;
+    let is_known = request.head.headers.get(IF_NONE_MATCH) == Some(&sealed.tag);
+    let mut answer = if is_known {
+        reply(StatusCode::NOT_MODIFIED, Payload::empty())
+    } else {
+        reply(StatusCode::OK, sealed.payload.clone())
+    };
+    let headers = answer.headers_mut();
+    headers.insert(ETAG, sealed.tag.clone());
+    if !is_known {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(routes::SEALED_BUNDLE));
+        let revision = HeaderValue::from_str(&revision.to_string()).map_err(|error| internal(&error))?;
+        headers.insert(routes::CONF_REVISION, revision);
+    }
+    Ok(answer)
 }
 
 /// A follower's request, or that of an admin on this machine who asks for the status.
