@@ -127,7 +127,7 @@ fn a_follower_in_a_container_finds_its_readers_by_its_own_mounts() -> Result<()>
     let volume = format!("{}files", engine.prefix());
     platform.start_leader()?;
     let mut readers = Vec::new();
-    for (name, source) in [("a", folder), ("b", volume.clone())] {
+    for (name, source) in [("a", folder), ("b", volume)] {
         let options = ["--volume", &format!("{source}:/srv:ro"), "--env", "STANDIN_READ=/srv"];
         readers.push(engine.run(&format!("reader-{name}"), ImageName::StandIn, &options)?);
         let machine = platform.machine(name)?;
@@ -157,8 +157,7 @@ fn a_follower_in_a_container_finds_its_readers_by_its_own_mounts() -> Result<()>
         let booted = get(engine.standin(reader)?, "/files/srv/app/conf/app.json")?.text();
         assert_eq!(booted, "{\"greeting\":\"changed\"}\n");
     }
-    drop(engine);
-    Program::named("docker").args(["volume", "rm", "--force", &volume]).succeed().map(drop)
+    Ok(())
 }
 
 #[test]
