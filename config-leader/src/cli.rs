@@ -60,6 +60,8 @@ pub enum Command {
     /// Declare, list or remove the machines of the platform.
     #[command(subcommand)]
     Machine(MachineCommand),
+    /// Tell what the running leader heard of every machine; works on its machine only.
+    Status,
     /// Publish a revision whenever the inputs change, and serve it to the followers.
     Serve(ServeArguments),
 }

@@ -5,6 +5,7 @@ mod init;
 mod machine;
 mod render;
 mod serve;
+mod status;
 
 use crate::cli::{Cli, Command};
 use crate::folder::Folder;
@@ -18,6 +19,7 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Check => check::run(&folder, terminal),
         Command::Render { out, machine } => render::run(&folder, &out, machine.as_ref(), terminal),
         Command::Machine(command) => machine::run(&folder, command, terminal),
+        Command::Status => status::run(&folder, terminal),
         Command::Serve(arguments) => serve::run(&folder, &arguments),
     }
 }
