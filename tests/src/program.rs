@@ -107,9 +107,17 @@ impl Program {
 fn path_of(name: &str) -> Result<PathBuf> {
     let folder = match env::var_os("PCONF_PROGRAMS") {
         Some(folder) => PathBuf::from(folder),
-        None => env::current_exe()?.ancestors().nth(2).context("a test lies in target/<profile>/deps")?.to_owned(),
+        None => built_beside(&env::current_exe()?)?,
     };
     let program = folder.join(name);
     ensure!(program.is_file(), "`{}` is not built: cargo build --workspace --bins", program.display());
     Ok(program)
+}
+
+/// Tests lie in `target/<profile>/deps`, programs one folder up.
+fn built_beside(running: &Path) -> Result<PathBuf> {
+    let folder = running.parent().context("a program lies in a folder")?;
+    let folder =
+        if folder.ends_with("deps") { folder.parent().context("deps is a folder of the profile")? } else { folder };
+    Ok(folder.to_owned())
 }
