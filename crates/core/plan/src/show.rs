@@ -1,6 +1,5 @@
 //! A plan as an operator reads it.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use pconf_names::RelativePath;
@@ -21,10 +20,10 @@ impl fmt::Display for Plan {
         for left in &self.stopped {
             writeln!(f, "  leave    {}  (stopped by its operator; reads {})", left.name, list(&left.files))?;
         }
-        for path in &self.read_by_nothing {
-            writeln!(f, "  note     no container reads {path}")?;
+        match self.read_by_nothing.as_slice() {
+            [] => Ok(()),
+            unread => writeln!(f, "  note     no container reads {}", list(unread)),
         }
-        Ok(())
     }
 }
 
@@ -42,6 +41,6 @@ impl fmt::Display for Step {
     }
 }
 
-fn list(files: &BTreeSet<RelativePath>) -> String {
-    files.iter().map(RelativePath::as_str).collect::<Vec<_>>().join(", ")
+fn list<'a>(files: impl IntoIterator<Item = &'a RelativePath>) -> String {
+    files.into_iter().map(RelativePath::as_str).collect::<Vec<_>>().join(", ")
 }

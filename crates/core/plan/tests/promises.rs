@@ -130,6 +130,18 @@ revision 1.2
 }
 
 #[test]
+fn files_that_nobody_reads_are_named() {
+    let mut world = World::with(vec![container("core", &["core/conf"])]);
+    world.put("core/conf/core.yml", "one");
+    let plan = world.plan(&set(1, "one")).unwrap();
+    let shown = plan.to_string();
+    assert!(
+        shown.ends_with("  note     no container reads hfs/conf/hfs.yml, nginx/conf/nginx.conf, pryv.yml\n"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_file_may_become_a_folder() {
     let mut world = World::default();
     world.converge(&bundle(1, &[], &[("dns", "x")]));
