@@ -261,6 +261,48 @@ async fn without_its_engine_nothing_is_touched_and_the_leader_is_told() {
 }
 
 #[tokio::test]
+async fn on_a_full_disk_every_file_is_whole_and_the_next_revision_goes_through() {
+    let machine = TestMachine::new().await;
+    std::fs::create_dir(machine.root()).unwrap();
+    let mount = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
+    let mounted = std::process::Command::new("mount").args(mount).arg(machine.root()).output().unwrap();
+    if !mounted.status.success() {
+        skipped("mounting a small tmpfs needs root");
+        return;
+    }
+    let outcomes = async {
+        machine.container("core", "core/conf");
+        let mut follower = machine.follower();
+        machine.leader.publish(set(1, "one"));
+        let first = cycle(&mut follower).await;
+        let large = "x".repeat(200_000);
+        machine.leader.publish(bundle(2, &[("core/conf/core.yml", &large), ("hfs/conf/hfs.yml", "two")]));
+        let full = cycle(&mut follower).await;
+        let kept = (machine.read("core/conf/core.yml"), files(&machine.root()));
+        machine.leader.publish(set(3, "three"));
+        (first, full, kept, cycle(&mut follower).await, machine.read("core/conf/core.yml"))
+    }
+    .await;
+    std::process::Command::new("umount").arg(machine.root()).status().unwrap();
+
+    let (first, full, (kept, names), last, after) = outcomes;
+    assert_eq!((first, last, after.as_str()), (running(1), running(3), "three"));
+    let reason = format!(
+        "cannot write `{}/core/conf/core.yml` (free some space; what was there before is whole): No space left on \
+         device (os error 28)",
+        machine.root().display()
+    );
+    assert_eq!(full, Outcome::Failed { reason });
+    assert_eq!(kept, "one");
+    assert_eq!(names, ["core/conf/core.yml", "hfs/conf/hfs.yml", "pryv.yml"]);
+}
+
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+#[tokio::test]
 async fn a_damaged_or_future_memory_is_refused_and_never_guessed_at() {
     let (machine, follower) = converged().await;
     drop(follower);
