@@ -81,6 +81,21 @@ fn a_change_restarts_exactly_its_readers_on_exactly_their_machines_once() -> Res
     assert_eq!(booted, platform.machine("co1")?.read("core/conf/core.yml")?);
     ensure!(booted.contains(&"n3w".repeat(11)));
 
+    // One more core is told to those who answer for all of them.
+    let since = engine.moment()?;
+    platform.publish(|platform| {
+        platform.add_machine("co3", "core")?;
+        let ip = platform.network().address(200);
+        platform.edit(|document| {
+            document["machines"]["co3"]["ip"] = json!(ip);
+            document["machines"]["co3"]["hosting"] = json!("hosting1");
+        })
+    })?;
+    platform.machine("co3")?.start()?;
+    platform.converged()?;
+    let told: [(&str, &[&str]); 2] = [("reg-master", &["dns", "register"]), ("reg-slave", &["dns"])];
+    assert_eq!(engine.starts_since(since)?, once_each(&engine, &told), "after a third core{}", platform.logs());
+
     // Another way to write the same is no change: no revision, no restart. The mistake in between shows that the leader
     // has looked at both.
     let since = engine.moment()?;
