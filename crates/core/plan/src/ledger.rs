@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::fingerprint;
 use crate::observed::{Container, OnDisk};
-use crate::plan::{Plan, Step, is_paid};
+use crate::plan::{Plan, Step};
+use crate::restarts::is_paid;
 
 /// The follower's memory; written whole before and after everything that it is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,12 +9,14 @@ mod ledger;
 mod observed;
 mod plan;
 mod refusal;
+mod restarts;
 mod schedule;
 mod show;
 
 pub use fingerprint::fingerprint;
 pub use ledger::{Attempt, Debt, DebtState, Ledger, Phase, Record};
 pub use observed::{Container, ContainerState, Observed, OnDisk, Reads};
-pub use plan::{Left, Plan, Restart, Step, owed_restarts, places_to_look, plan};
+pub use plan::{Plan, Step, places_to_look, plan};
 pub use refusal::{InTheWay, Obstacle, Refusal};
+pub use restarts::{Left, Restart, owed_restarts};
 pub use schedule::{Urgency, wait};
