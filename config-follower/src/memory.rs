@@ -32,7 +32,7 @@ pub struct Memory {
 
 /// What `config-follower status` tells besides the ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Status {
     /// The newest revision that the leader has named.
     pub desired: Option<RevisionId>,

@@ -34,6 +34,7 @@ pub(crate) struct Desk {
 
 /// The machine as it was after the last cycle.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct View {
     desired: Option<RevisionId>,
     on_disk: Option<RevisionId>,

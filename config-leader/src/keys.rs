@@ -4,7 +4,6 @@
 //! that is added later gets a new one.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -79,24 +78,7 @@ pub(crate) fn exists(folder: &Path, machine: &MachineName) -> bool {
 
 fn read(folder: &Path, machine: &MachineName) -> anyhow::Result<Option<EnrolmentKey>> {
     let path = folder.join(machine.as_str());
-    let unreadable = || format!("cannot read the key `{}`", path.display());
-    let mode = match std::fs::metadata(&path) {
-        Ok(metadata) => metadata.mode() & 0o777,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(unreadable),
-    };
-    let shown = path.display();
-    anyhow::ensure!(
-        !is_exposed(mode),
-        "`{shown}` has mode {mode:04o}: others can read the key; run `chmod 600 {shown}`"
-    );
-    let text = std::fs::read_to_string(&path).with_context(unreadable)?;
-    let key =
-        text.trim_end().parse().with_context(|| format!("`{shown}` holds no key: remove it to have a new one made"))?;
-    Ok(Some(key))
-}
-
-/// Whether group or others may do anything with a file of that mode.
-fn is_exposed(mode: u32) -> bool {
-    mode & 0o077 != 0
+    let Some(text) = pconf_files::read_private(&path)? else { return Ok(None) };
+    let no_key = || format!("`{}` holds no key: remove it to have a new one made", path.display());
+    text.trim_end().parse().map(Some).with_context(no_key)
 }

@@ -3,10 +3,11 @@
 //! A secret `smtp_password` is the file `smtp_password`, that of one machine `smtp_password@co1`; a certificate is two
 //! files, `tls.crt` and `tls.key`. An admin sets a value by writing its file.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use pconf_daemon::Chain;
+use pconf_files::FilesError;
 use pconf_names::MachineName;
 use pconf_platform::{Problem, SecretKind, SecretName, SecretScope};
 use pconf_publish::WantedSecret;
@@ -68,23 +69,17 @@ fn read_value(
 }
 
 fn read_file(folder: &Path, file: &str) -> Result<Option<String>, Box<Problem>> {
-    let path = folder.join(file);
-    let unreadable =
-        |error: std::io::Error| problem(file, "unreadable-secret", format!("cannot be read: {error}"), "repair it");
-    let mode = match std::fs::metadata(&path) {
-        Ok(metadata) => metadata.mode() & 0o777,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-    };
-    if mode & 0o077 != 0 {
-        let message = format!("has mode {mode:04o}: others on this machine can read it");
-        return Err(problem(file, "exposed-secret", message, &format!("run `chmod 600 secrets/{file}`")));
-    }
-    let text = std::fs::read_to_string(&path).map_err(unreadable)?;
-    if text.trim().is_empty() {
+    let text = pconf_files::read_private(&folder.join(file)).map_err(|error| match error {
+        FilesError::Exposed { mode, .. } => {
+            let message = format!("has mode {mode:04o}: others on this machine can read it");
+            problem(file, "exposed-secret", message, &format!("run `chmod 600 secrets/{file}`"))
+        }
+        error => problem(file, "unreadable-secret", Chain(&error).to_string(), "repair the file, or remove it"),
+    })?;
+    if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
         return Err(problem(file, "empty-secret", "is empty".to_owned(), "write its value, or remove the file"));
     }
-    Ok(Some(text))
+    Ok(text)
 }
 
 fn problem(file: &str, code: &'static str, message: String, help: &str) -> Box<Problem> {

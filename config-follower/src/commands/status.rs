@@ -19,13 +19,13 @@ pub(super) fn run(config: &Config, terminal: Terminal) -> anyhow::Result<Ending>
             "role": config.role,
             "leader": config.leader.to_string(),
             "desired": status.desired,
-            "on_disk": ledger.on_disk(),
+            "onDisk": ledger.on_disk(),
             "running": ledger.running(),
             "services": status.services,
             "owed": ledger.owed,
-            "last_contact": status.last_contact,
-            "last_error": status.last_error,
-            "is_reported": status.undelivered.is_none(),
+            "lastContact": status.last_contact,
+            "lastError": status.last_error,
+            "isReported": status.undelivered.is_none(),
         })
     };
     terminal.show(&text(config, &ledger, &status), json);

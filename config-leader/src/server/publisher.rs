@@ -61,6 +61,8 @@ pub(crate) async fn run(
     publisher.last = read_state(&publisher.state)?;
     let mut watcher = Watcher::start(publisher.folder.clone())?;
     loop {
+        // Before the look, so that no edit falls between the two; after it, for the folders that it made.
+        watcher.watch_what_is_new();
         let before = Arc::clone(&current.borrow());
         // Reading, rendering and syncing block: they have a thread of their own and never hold up an answer.
         let (back, after) = tokio::task::spawn_blocking(move || {

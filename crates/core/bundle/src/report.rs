@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The outcome of one cycle on one machine. Text in it was masked by the follower: it never quotes a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Report {
     /// What the machine is at.
     pub verdict: Verdict,

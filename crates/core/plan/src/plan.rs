@@ -14,6 +14,7 @@ use crate::restarts::{Act, Left, Restart, act};
 
 /// All that has to be done to bring the machine to its goal, in order: `steps` first, then `restarts`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// The goal.
     pub revision: RevisionId,

@@ -1,31 +1,19 @@
 //! Configuration files that hold a key: read only when nobody else can.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use pconf_files::{FilesError, read_private};
 use serde::de::DeserializeOwned;
 
 /// A configuration file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It cannot be read.
-    #[error("cannot read the configuration `{}`", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// Others may read it.
-    #[error("`{}` holds a key but has mode {mode:04o}: run `chmod 600 {}`", path.display(), path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    /// There is none.
+    #[error("there is no configuration `{}`", .0.display())]
+    Missing(PathBuf),
+    /// It cannot be read, or others may read it.
+    #[error(transparent)]
+    File(#[from] FilesError),
     /// It is not what it should be.
     #[error("`{}` is not usable", path.display())]
     Unusable {
@@ -38,14 +26,7 @@ pub enum ConfigError {
 
 /// Reads the JSON file at `path`, which has to have mode 0600 or tighter.
 pub fn read_private_json<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(ConfigError::Exposed { path: path.to_owned(), mode });
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(unreadable)?;
+    let text = read_private(path)?.ok_or_else(|| ConfigError::Missing(path.to_owned()))?;
     serde_json::from_str(&text).map_err(|source| ConfigError::Unusable { path: path.to_owned(), source })
 }
 
@@ -70,7 +51,7 @@ mod tests {
         assert_eq!(
             said,
             [
-                "`config.json` holds a key but has mode 0640: run `chmod 600 config.json`",
+                "`config.json` is private but has mode 0640: run `chmod 600 config.json`",
                 "`config.json` is not usable: expected value at line 2 column 11",
             ]
         );

@@ -17,6 +17,14 @@ pub enum FilesError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Others may read what is private.
+    #[error("`{}` is private but has mode {mode:04o}: run `chmod 600 {}`", path.display(), path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// Another process works in the state folder.
     #[error("`{}` is in use by another process: one at a time may work in it; end that one first", .0.display())]
     InUse(PathBuf),
@@ -28,7 +36,7 @@ impl FilesError {
     pub fn kind(&self) -> Option<std::io::ErrorKind> {
         match self {
             Self::System { source, .. } => Some(source.kind()),
-            Self::InUse(_) => None,
+            Self::Exposed { .. } | Self::InUse(_) => None,
         }
     }
 }
