@@ -26,6 +26,7 @@ impl TemplateSet {
                 "kind": { "type": "string" },
                 "settings": {
                     "type": "object",
+                    "description": "What the application says.",
                     "properties": { "greeting": { "type": "string", "description": "What to say.", "default": "hello" } }
                 },
                 "machines": { "type": "object", "additionalProperties": { "type": "object" } }

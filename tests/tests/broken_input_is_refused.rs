@@ -48,7 +48,6 @@ const BROKEN_TEXT: &[(&str, &str, &str)] = &[
     ("a machine without a role", "\"role\": \"app\", ", ""),
     ("a role that does not exist", "\"role\": \"app\"", "\"role\": \"ap\""),
     ("a machine's name that cannot be a file's", "\"a\": {", "\"a/b\": {"),
-    ("a url that is none", "http://127.0.0.1:6000", "not a url"),
 ];
 
 /// Each is a template set with one thing wrong.
@@ -74,8 +73,6 @@ fn broken_sets() -> Result<Vec<(&'static str, TemplateSet)>> {
             little().text("app/app/conf/x.yml.tera", "a: [{{ settings.greeting | yaml }}\n"),
         ),
         ("a verbatim file that is no JSON", little().text("app/app/conf/x.json", "{,}\n")),
-        ("one path, twice", little().text("app/app/conf/app.json", "{}\n")),
-        ("a file where a folder is declared", little().text("app/app/data", "x\n")),
         ("a role that is no JSON", little().text("app/role.json", "{\"description\": }\n")),
         ("a role with an unknown field", little().edit("app/role.json", |role| role["directries"] = json!([]))?),
         ("a role without rules", little().edit("app/role.json", |role| role["files"] = json!([]))?),
@@ -168,6 +165,22 @@ fn every_mistake_gets_its_place_and_the_way_out() -> Result<()> {
     ensure!(accepted.is_empty(), "not refused: {accepted:#?}");
     ensure!(helpless.is_empty(), "without a way out:\n{}", helpless.join("\n"));
     insta::assert_snapshot!(said.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn two_templates_for_one_path_are_refused() -> Result<()> {
+    let set = TemplateSet::little().text("app/app/conf/app.json", "{}\n");
+    let outcome = admin_wrote(&set, LITTLE)?.check()?;
+    assert_eq!(outcome.code, Some(2), "app.json and app.json.tera of one folder: {outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn a_file_where_a_folder_has_to_be_is_refused() -> Result<()> {
+    let set = TemplateSet::little().text("app/app/data", "x\n");
+    let outcome = admin_wrote(&set, LITTLE)?.check()?;
+    assert_eq!(outcome.code, Some(2), "role.json declares the folder app/data, the set has a file there: {outcome:?}");
     Ok(())
 }
 
