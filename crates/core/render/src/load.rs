@@ -1,6 +1,6 @@
 //! Reading a set: every manifest, every template, all problems at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pconf_names::RoleName;
@@ -157,9 +157,12 @@ impl Folder<'_> {
         for tree in manifest.trees.iter().map(ToString::to_string).chain([own.clone()]) {
             let prefix = format!("{tree}/");
             let below = self.files.iter().filter_map(|(path, bytes)| Some((path, path.strip_prefix(&prefix)?, bytes)));
-            let mut is_empty = true;
+            let mut landed = BTreeSet::new();
             for (path, rest, bytes) in below.filter(|(_, rest, _)| tree != own || *rest != "role.json") {
-                is_empty = false;
+                if !landed.insert(landing(rest)) {
+                    let message = format!("`{}` and `{}` are one file on the machine", landing(path), path);
+                    problems.push(self.whole(path, "same-path", &message, "remove one of them"));
+                }
                 let source = if rest.ends_with(TEMPLATE) {
                     Source::Template(path.clone())
                 } else {
@@ -167,7 +170,7 @@ impl Folder<'_> {
                 };
                 files.insert(landing(rest).to_owned(), source);
             }
-            if is_empty && tree != own {
+            if landed.is_empty() && tree != own {
                 let message = format!("the tree `{tree}` holds no file");
                 problems.push(self.whole(
                     &format!("{own}/role.json"),
