@@ -1,10 +1,10 @@
 //! The files of one machine.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use pconf_names::{MachineName, RelativePath, RoleName};
-use pconf_platform::{Attributes, ManagedDirectory, Problem, SecretScope};
+use pconf_platform::{Attributes, ManagedDirectory, Problem, RoleManifest, SecretScope};
 use tera::Tera;
 
 use crate::fault;
@@ -79,12 +79,36 @@ impl TemplateSet {
                 Err(found) => problems.extend(found),
             }
         }
+        problems.extend(self.files_for_folders(&machine.role, manifest, &files));
         if problems.is_empty() {
             let files = files.into_values().collect();
             Ok(RenderedMachine { role: machine.role.clone(), directories: manifest.directories.clone(), files })
         } else {
             Err(problems)
         }
+    }
+
+    /// Files that land where a folder has to be.
+    fn files_for_folders(
+        &self,
+        role: &RoleName,
+        manifest: &RoleManifest,
+        files: &BTreeMap<RelativePath, RenderedFile>,
+    ) -> Vec<Problem> {
+        let mut folders: BTreeSet<RelativePath> = BTreeSet::new();
+        for path in files.keys() {
+            folders.extend(std::iter::successors(path.parent(), RelativePath::parent));
+        }
+        for directory in &manifest.directories {
+            folders.extend(std::iter::successors(Some(directory.path.clone()), RelativePath::parent));
+        }
+        let clash = |path: &RelativePath| {
+            let message =
+                format!("`{path}` is a file of the role, and a folder that other files or `directories` need");
+            let file = format!("{}/{role}/role.json", self.shown);
+            fault::whole_file(file, "file-for-folder", message, "rename or remove the file".to_owned())
+        };
+        files.keys().filter(|path| folders.contains(path)).map(clash).collect()
     }
 
     fn context(

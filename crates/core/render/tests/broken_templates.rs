@@ -98,7 +98,7 @@ fn a_good_set_renders_and_what_is_no_template_arrives_as_it_is() {
 
 #[test]
 fn every_fault_is_told_at_its_place_with_the_way_out() {
-    let cases: [&[(&str, &str)]; 14] = [
+    let cases: [&[(&str, &str)]; 16] = [
         &[("web/a.tera", "{{ settings.domain }}\n{{ machine.name | upper }}")],
         &[("web/a.tera", "{{ settings.domian | json }}\n{{ derived.prot | json }}\n{% if settings.gone %}{% endif %}")],
         &[("web/a.tera", "{{ settings.domain | jsno }}"), ("web/b.tera", "{% if %}")],
@@ -113,6 +113,8 @@ fn every_fault_is_told_at_its_place_with_the_way_out() {
         &[("web/../a.tera", "x")],
         &[("web/{{ machine.url }}.txt", "x")],
         &[("web/{{ settings.list }.txt", "x")],
+        &[("web/a.json", "{}"), ("web/a.json.tera", "{}")],
+        &[("web/data", "x"), ("web/data/more/a.txt", "x")],
     ];
     let shown: Vec<String> = cases.iter().map(|files| outcome(files)).collect();
     let shown = shown.join("\n------------------------------------------------------------\n");
