@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pconf_bundle::{Report, ServiceReport};
+use pconf_daemon::Chain;
 use pconf_files::{FilesError, StateFolder, read_state};
 use pconf_names::RevisionId;
 use pconf_plan::Ledger;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tracing::warn;
 
 const LEDGER: &str = "ledger.json";
 const STATUS: &str = "status.json";
@@ -153,9 +155,17 @@ impl Clocks {
     }
 }
 
-/// The ledger and the status in `folder`, without taking it.
+/// The ledger and the status in `folder`, without taking it. Nothing is decided by the status, so one that cannot be read
+/// is no reason to stop.
 pub(crate) fn look(folder: &Path) -> Result<(Ledger, Status), MemoryError> {
-    Ok((read(&folder.join(LEDGER))?, read(&folder.join(STATUS))?))
+    let status = read(&folder.join(STATUS)).or_else(|fault| match fault {
+        MemoryError::Files(fault) => Err(MemoryError::Files(fault)),
+        fault => {
+            warn!(error = %Chain(&fault), "the status starts afresh");
+            Ok(Status::default())
+        }
+    })?;
+    Ok((read(&folder.join(LEDGER))?, status))
 }
 
 fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, MemoryError> {
@@ -180,4 +190,25 @@ fn now() -> String {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
         .format(&Rfc3339)
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_status_starts_afresh_and_a_damaged_ledger_is_never_guessed_at()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        for garbage in ["", "{", "[]", r#"{"version":1,"unheardOf":1}"#, r#"{"version":2}"#] {
+            std::fs::write(folder.path().join(STATUS), garbage)?;
+            assert_eq!(look(folder.path())?, (Ledger::default(), Status::default()));
+        }
+        for garbage in ["", "{", "[]", r#"{"version":1,"unheardOf":1}"#, r#"{"version":2}"#] {
+            std::fs::write(folder.path().join(LEDGER), garbage)?;
+            let refused = Memory::open(folder.path()).err().ok_or("it was read")?;
+            assert!(matches!(refused, MemoryError::Damaged(..) | MemoryError::Future { .. }), "{refused}");
+        }
+        Ok(())
+    }
 }

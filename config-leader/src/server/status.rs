@@ -46,9 +46,12 @@ impl StatusBoard {
     pub(crate) fn open(state: Arc<StateFolder>) -> anyhow::Result<Self> {
         let heard = match state.read(STATE)? {
             None => BTreeMap::new(),
-            Some(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!("`{}` is damaged: remove it, followers report again", state.file(STATE).display())
-            })?,
+            // Nothing is decided by what was heard, so a damaged file is no reason to serve nobody.
+            Some(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                let file = state.file(STATE);
+                warn!(%error, file = %file.display(), "what followers reported cannot be read and starts afresh");
+                BTreeMap::new()
+            }),
         };
         Ok(Self { heard: Mutex::new(heard), state, changed: Notify::new() })
     }
@@ -135,4 +138,24 @@ pub(crate) async fn keep(board: Arc<StatusBoard>, mut shutdown: Shutdown) -> any
 
 fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_reported_survives_a_restart_and_damage_to_it_stops_nobody() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let state = Arc::new(StateFolder::open(folder.path())?);
+        let board = StatusBoard::open(Arc::clone(&state))?;
+        board.contact(&"co1".parse()?);
+        board.keep();
+        let reopened = StatusBoard::open(Arc::clone(&state))?;
+        assert!(reopened.heard()[&"co1".parse()?].last_contact.is_some());
+
+        state.write(STATE, b"{\"co1\": 5}")?;
+        assert!(StatusBoard::open(state)?.heard().is_empty());
+        Ok(())
+    }
 }
