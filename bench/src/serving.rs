@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use promises::{Platform, get};
+use anyhow::{Context as _, Result, ensure};
+use promises::Platform;
 use serde_json::json;
 
 use crate::load::{self, Request};
@@ -34,14 +34,14 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
     // Requests of the second in which the leader started count as older than it.
     thread::sleep(Duration::from_secs(2));
     let leader = platform.address();
-    let mut askers = (0..CORES)
+    let askers = (0..CORES)
         .map(|number| {
             let name = format!("extra{number}");
             let key = platform.machine(&name)?.key().context("the machine has a key")?;
             Asker::new(leader, &name, "core", &key)
         })
         .collect::<Result<Vec<_>>>()?;
-    let body = fetch(leader, &mut askers)?;
+    let (body, knowing) = fetch(leader, &askers)?;
     let nginx = Nginx::serving(&body, SocketAddr::new(platform.network().address(2).into(), 8080))?;
 
     for connections in [1, 8, 64] {
@@ -59,26 +59,24 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
         );
     }
 
-    let knowing: Vec<_> = askers.iter().filter(|asker| asker.tag.is_some()).cloned().collect();
     let unchanged = load::run(leader, requests(&knowing)?, 64, 304)?.rate();
     table.row("304, 64 at once", format!("{unchanged:.0}/s"), None, "");
     table.row("leader resident after load", resident(platform.leader()?.id())?, None, "<= 30 MB");
     Ok(())
 }
 
-/// One answer per machine, to know its tag; the body of the last.
-fn fetch(leader: SocketAddr, askers: &mut [Asker]) -> Result<Vec<u8>> {
-    let mut body = Vec::new();
+/// One answer per machine: the body of the last, and the machines as they are when they know their version.
+fn fetch(leader: SocketAddr, askers: &[Asker]) -> Result<(Vec<u8>, Vec<Asker>)> {
+    let (mut body, mut knowing) = (Vec::new(), Vec::new());
     for asker in askers {
-        let text = String::from_utf8(asker.request()?)?;
-        let head = text.trim_end();
-        let answer = promises::repeat(leader, head, "")?;
-        anyhow::ensure!(answer.status == 200, "{}", answer.text());
-        asker.tag = answer.header("etag").map(str::parse).transpose()?;
+        let request = String::from_utf8(asker.request()?)?;
+        let answer = promises::repeat(leader, request.trim_end(), "")?;
+        ensure!(answer.status == 200, "{}", answer.text());
+        let tag = answer.header("etag").context("an answer has a version")?.parse()?;
+        knowing.push(Asker { tag: Some(tag), ..asker.clone() });
         body = answer.body;
     }
-    anyhow::ensure!(get(leader, "/__lbheartbeat__")?.status == 200);
-    Ok(body)
+    Ok((body, knowing))
 }
 
 fn requests(askers: &[Asker]) -> Result<Vec<Request>> {

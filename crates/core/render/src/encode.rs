@@ -45,6 +45,23 @@ fn scalar(encoder: &str, value: &Value) -> TeraResult<String> {
     }
 }
 
+/// Text in double quotes with `"`, `\\` and the usual white space escaped, as nginx and redis both read it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// An error that names the kind of value and the format, and quotes nothing: the value may be a secret.
 fn refuse(encoder: &str, value: &Value, why: &str) -> tera::Error {
     let kind = match value.kind() {

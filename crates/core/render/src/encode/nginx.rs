@@ -2,7 +2,7 @@
 
 use tera::{TeraResult, Value};
 
-use super::{refuse, scalar};
+use super::{quoted, refuse, scalar};
 
 /// A scalar as one token: bare where nginx needs no quotes, so that a unit can follow a number, double-quoted otherwise.
 ///
@@ -19,17 +19,5 @@ pub(crate) fn nginx(value: &Value) -> TeraResult<String> {
     if !text.is_empty() && text.chars().all(is_plain) {
         return Ok(text);
     }
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            _ => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    Ok(quoted)
+    Ok(quoted(&text))
 }

@@ -2,7 +2,7 @@
 
 use tera::{TeraResult, Value};
 
-use super::scalar;
+use super::{quoted, scalar};
 
 /// A scalar as one argument: bare where that is enough, else in double quotes with the escapes that redis' own
 /// `sdssplitargs` reads (`\"`, `\\`, `\n`, `\r`, `\t`, `\xhh`).
@@ -12,18 +12,7 @@ pub(crate) fn redis(value: &Value) -> TeraResult<String> {
     if !text.is_empty() && text.chars().all(is_plain) {
         return Ok(text);
     }
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            _ if c.is_ascii_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
-            _ => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    Ok(quoted)
+    // Other control characters have no escape in common with nginx.
+    let hex = |c: char| if c.is_ascii_control() { format!("\\x{:02x}", u32::from(c)) } else { c.to_string() };
+    Ok(quoted(&text).chars().map(hex).collect())
 }
