@@ -73,7 +73,7 @@ fn fetch(leader: SocketAddr, askers: &[Asker]) -> Result<(Vec<u8>, Vec<Asker>)> 
         let answer = promises::repeat(leader, request.trim_end(), "")?;
         ensure!(answer.status == 200, "{}", answer.text());
         let tag = answer.header("etag").context("an answer has a version")?.parse()?;
-        knowing.push(Asker { tag: Some(tag), ..asker.clone() });
+        knowing.push(asker.clone().knowing(tag));
         body = answer.body;
     }
     Ok((body, knowing))

@@ -19,7 +19,7 @@ pub(crate) struct Asker {
     origin: Origin,
     path: String,
     /// The version that it has.
-    pub(crate) tag: Option<HeaderValue>,
+    tag: Option<HeaderValue>,
 }
 
 impl Asker {
@@ -33,6 +33,11 @@ impl Asker {
             path: routes::configuration(&role.parse()?),
             tag: None,
         })
+    }
+
+    /// The same machine when it has this version.
+    pub(crate) fn knowing(self, tag: HeaderValue) -> Self {
+        Self { tag: Some(tag), ..self }
     }
 
     /// The next request.
