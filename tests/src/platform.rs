@@ -31,7 +31,12 @@ pub struct Platform {
 impl Platform {
     /// One of kind `little`, with that template set and these machines, all of role `app`.
     pub fn little(set: &TemplateSet, machines: &[&str]) -> Result<Self> {
-        let folder = scratch()?;
+        Self::little_below(&std::env::temp_dir(), set, machines)
+    }
+
+    /// The same with its folder below another one than that for temporary files.
+    pub fn little_below(parent: &Path, set: &TemplateSet, machines: &[&str]) -> Result<Self> {
+        let folder = scratch(parent)?;
         set.write(&folder.path().join("templates"))?;
         let mut platform = Self::in_folder(folder, json!({ "kind": "little", "settings": {}, "machines": {} }))?;
         for name in machines {
@@ -43,7 +48,7 @@ impl Platform {
 
     /// One of a kind that ships, from `init KIND --example EXAMPLE`, with everything on this host.
     pub fn shipped(kind: &str, example: Option<&str>) -> Result<Self> {
-        let folder = scratch()?;
+        let folder = scratch(&std::env::temp_dir())?;
         std::os::unix::fs::symlink(
             crate::repository().join("templates").canonicalize()?,
             folder.path().join("templates"),
@@ -316,8 +321,8 @@ impl Platform {
 }
 
 /// A folder that is gone afterwards; `PCONF_KEEP` keeps it, to look into.
-fn scratch() -> Result<TempDir> {
-    let mut folder = tempfile::Builder::new().prefix("pconf-test-").tempdir()?;
+fn scratch(parent: &Path) -> Result<TempDir> {
+    let mut folder = tempfile::Builder::new().prefix("pconf-test-").tempdir_in(parent)?;
     folder.disable_cleanup(std::env::var_os("PCONF_KEEP").is_some());
     Ok(folder)
 }
