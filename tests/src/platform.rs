@@ -21,11 +21,12 @@ use crate::wait::eventually;
 /// A platform in a folder and a loopback network of its own. Nothing runs until it is told to.
 #[derive(Debug)]
 pub struct Platform {
-    folder: TempDir,
+    // Dropped in this order: nobody may write any more when the folder is removed.
+    leader: Option<Daemon>,
+    machines: BTreeMap<String, Machine>,
     network: Loopback,
     document: Value,
-    machines: BTreeMap<String, Machine>,
-    leader: Option<Daemon>,
+    folder: TempDir,
 }
 
 impl Platform {
