@@ -1,6 +1,6 @@
 //! One cycle: pull, look, plan, write, restart, verify, tell. Boot, poll, notification and retry are all this.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pconf_bundle::{Report, ServiceOutcome, ServiceReport, Verdict, VerifiedBundle};
@@ -175,7 +175,7 @@ impl<C: Containers> Follower<C> {
             self.tell(Verdict::Running { revision: goal.revision }, &plan, Payment::default());
             return Ok(Outcome::Running(goal.revision));
         }
-        self.write(goal, &plan).await?;
+        let plan = self.write(goal, plan).await?;
         let payment = self.pay(&plan.restarts, shutdown).await?;
         Ok(self.conclude(goal.revision, &plan, payment))
     }
@@ -184,25 +184,28 @@ impl<C: Containers> Follower<C> {
     fn adopt(&mut self, goal: &VerifiedBundle, plan: &Plan, observed: &Observed) -> Result<(), MemoryError> {
         let before = self.memory.ledger.clone();
         self.memory.ledger.intend(goal, plan);
-        self.memory.ledger.written(goal, &starts(observed.containers.iter().flatten()));
+        self.memory.ledger.written(goal, observed.containers.as_deref().unwrap_or_default());
         self.memory.ledger.finish();
         if self.memory.ledger == before { Ok(()) } else { self.memory.save_ledger() }
     }
 
-    /// Intent, files, and what is owed from now on.
-    async fn write(&mut self, goal: &Arc<VerifiedBundle>, plan: &Plan) -> Result<(), Trouble> {
+    /// Intent, files, and what is owed from now on: the plan with the containers as they are after the last file.
+    async fn write(&mut self, goal: &Arc<VerifiedBundle>, plan: Plan) -> Result<Plan, Trouble> {
         if self.memory.ledger.phase == Phase::Writing {
             self.machine.clean_up(touched(&self.memory.ledger)).await?;
         }
-        self.memory.ledger.intend(goal, plan);
+        self.memory.ledger.intend(goal, &plan);
         self.memory.save_ledger()?;
         self.machine.carry_out(goal, plan.steps.clone()).await?;
-        let restarts = plan.restarts.iter().map(|restart| restart.id.clone());
-        let owed = restarts.chain(plan.stopped.iter().map(|left| left.id.clone())).collect();
-        // Without it the debts stay open, which costs a restart too many at worst.
-        let starts = self.machine.last_starts(owed).await.unwrap_or_default();
-        self.memory.ledger.written(goal, &starts);
-        Ok(self.memory.save_ledger()?)
+        // Whoever was started or made meanwhile may have read old files.
+        let containers = self.machine.containers().await?.unwrap_or_default();
+        self.memory.ledger.written(goal, &containers);
+        self.memory.ledger.settle(&containers);
+        self.memory.save_ledger()?;
+        let (restarts, stopped) = owed_restarts(&self.memory.ledger, &containers);
+        let owed = &self.memory.ledger.owed;
+        let untouched = plan.untouched.into_iter().filter(|name| !owed.contains_key(name)).collect();
+        Ok(Plan { restarts, stopped, untouched, ..plan })
     }
 
     /// Restarts what is owed, and finishes the revision if nothing more is.
@@ -257,7 +260,7 @@ impl<C: Containers> Follower<C> {
         self.memory.ledger.settle(&containers);
         let (restarts, stopped) = owed_restarts(&self.memory.ledger, &containers);
         let is_stopped = |container: &&Container| stopped.iter().any(|left| left.name == container.name);
-        self.memory.ledger.still_up(&starts(containers.iter().filter(is_stopped)));
+        self.memory.ledger.still_up(containers.iter().filter(is_stopped));
         if restarts.is_empty() && before.attempt.is_none() {
             if self.memory.ledger != before {
                 self.memory.save_ledger()?;
@@ -357,10 +360,6 @@ impl<C: Containers> Follower<C> {
             Outcome::Interrupted => {}
         }
     }
-}
-
-fn starts<'a>(containers: impl Iterator<Item = &'a Container>) -> BTreeMap<String, String> {
-    containers.map(|container| (container.name.clone(), container.started.clone())).collect()
 }
 
 /// Every file that an unfinished attempt may have begun to write.

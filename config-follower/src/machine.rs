@@ -98,18 +98,6 @@ impl<C: Containers> Machine<C> {
         Ok(tokio::task::spawn_blocking(work).await??)
     }
 
-    /// When the containers with these ids were last started, by name.
-    pub async fn last_starts(&self, ids: Vec<String>) -> Result<BTreeMap<String, String>, MachineError> {
-        let Some(engine) = &self.engine else { return Ok(BTreeMap::new()) };
-        let looks = ids.into_iter().map(|id| async move { engine.look(&id).await });
-        let seen: Vec<_> = futures_util::stream::iter(looks).buffer_unordered(SIDE_BY_SIDE).collect().await;
-        let mut starts = BTreeMap::new();
-        for container in seen {
-            starts.extend(container?.map(|container| (container.name, container.started)));
-        }
-        Ok(starts)
-    }
-
     /// Restarts containers, some side by side; those not begun when the wish to end comes are `None`.
     pub async fn restart(&self, restarts: &[Restart], shutdown: &Shutdown) -> BTreeMap<String, Option<Restarted>> {
         let Some(engine) = &self.engine else { return BTreeMap::new() };

@@ -123,6 +123,19 @@ async fn a_container_that_its_operator_stopped_stays_stopped() {
 }
 
 #[tokio::test]
+async fn a_container_that_is_started_while_files_are_written_is_restarted_too_and_no_other() {
+    let (machine, mut follower) = converged().await;
+    machine.engine.add_late("new", &[machine.root().join("core/conf")]);
+    machine.engine.add_late("core", &[machine.root().join("core")]);
+    machine.engine.add_late("elsewhere", &[machine.root().join("hfs")]);
+    machine.leader.publish(set(2, "two"));
+    assert_eq!(cycle(&mut follower).await, running(2));
+    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core", "new"]);
+    assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
+    assert_eq!(machine.engine.restarts().len(), 4);
+}
+
+#[tokio::test]
 async fn a_container_that_dies_of_a_change_has_failed_and_the_next_change_starts_it() {
     let (machine, mut follower) = converged().await;
     machine.engine.script("core", Some(Script::Dies(7)));

@@ -25,6 +25,10 @@ pub struct Ledger {
     pub files: BTreeMap<RelativePath, Record>,
     /// Files of the unfinished revision that were not ours before: ours if they hold what we meant to write.
     pub intended: BTreeMap<RelativePath, Record>,
+    /// Files that an unfinished writing has changed or removed, or was about to: whoever starts meanwhile may have read
+    /// either form of them.
+    #[serde(default)]
+    pub changing: BTreeSet<RelativePath>,
     /// Folders that we made on the way to files; removed when they are empty and no longer needed.
     pub folders: BTreeSet<RelativePath>,
     /// Restarts that are owed, by the container's name.
@@ -129,6 +133,7 @@ impl Ledger {
         let tag = goal.tag().to_string();
         self.attempt = Some(Attempt { revision: goal.revision, fingerprint: fingerprint(goal), tag });
         self.phase = Phase::Writing;
+        self.changing.extend(plan.written().chain(plan.removed()).cloned());
         for (path, record) in records(goal) {
             if !self.files.contains_key(&path) {
                 self.intended.insert(path, record);
@@ -149,21 +154,32 @@ impl Ledger {
         }
     }
 
-    /// After the last file: `started` tells, by name, when each container that is owed a restart was last started.
-    pub fn written(&mut self, goal: &Bundle, started: &BTreeMap<String, String>) {
+    /// After the last file: `containers` are those of now. Every reader of a file that changed is owed a restart, one that
+    /// was not there before the first file too.
+    pub fn written(&mut self, goal: &Bundle, containers: &[Container]) {
+        for container in containers {
+            let files: BTreeSet<_> = self.changing.iter().filter(|path| container.can_read(path)).cloned().collect();
+            if !files.is_empty() {
+                let open = Debt { files: BTreeSet::new(), state: DebtState::Open };
+                self.owed.entry(container.name.clone()).or_insert(open).files.extend(files);
+            }
+        }
+        self.changing.clear();
         self.phase = Phase::Written;
         self.files = records(goal).collect();
         self.intended.clear();
         // A folder that is no longer needed was removed, or holds what is not ours.
         self.folders.retain(|folder| goal.files.iter().any(|file| file.path.is_within(folder)));
-        self.still_up(started);
+        self.still_up(containers);
     }
 
     /// A container's start that was seen after the last write does not pay its debt; any later one does.
-    pub fn still_up(&mut self, started: &BTreeMap<String, String>) {
-        for (name, debt) in &mut self.owed {
-            if let (DebtState::Open, Some(started)) = (&debt.state, started.get(name)) {
-                debt.state = DebtState::Since { started: started.clone() };
+    pub fn still_up<'a>(&mut self, containers: impl IntoIterator<Item = &'a Container>) {
+        for container in containers {
+            if let Some(debt) = self.owed.get_mut(&container.name)
+                && debt.state == DebtState::Open
+            {
+                debt.state = DebtState::Since { started: container.started.clone() };
             }
         }
     }

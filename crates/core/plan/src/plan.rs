@@ -292,7 +292,8 @@ fn file_step(file: &File, observed: &Observed) -> Option<Step> {
 fn with_containers(goal: &Bundle, ledger: &Ledger, observed: &Observed, steps: Vec<Step>) -> Plan {
     let mut plan = Plan { steps, ..Plan::nothing(goal.revision) };
     // Owner and mode are no content: whoever could read the file has read these bytes.
-    let changed: BTreeSet<RelativePath> = plan.written().chain(plan.removed()).cloned().collect();
+    let changed = plan.written().chain(plan.removed()).chain(&ledger.changing);
+    let changed: BTreeSet<RelativePath> = changed.cloned().collect();
     let Some(containers) = &observed.containers else { return plan };
     let mut containers: Vec<&Container> = containers.iter().collect();
     containers.sort_unstable_by_key(|container| &container.name);

@@ -252,6 +252,20 @@ fn a_file_that_is_no_longer_as_we_wrote_it_has_drifted() {
 }
 
 #[test]
+fn a_container_that_appeared_while_files_were_written_is_restarted_even_after_a_crash() {
+    let mut world = converged();
+    // The file is written; the ledger that says so is not.
+    world.power = Some(1);
+    world.begin(&set(2, "two"));
+    world.containers.push(container("late", &["core"]));
+    world.power = None;
+    let names = |plan: pconf_plan::Plan| plan.restarts.into_iter().map(|restart| restart.name).collect::<Vec<_>>();
+    assert_eq!(names(world.plan(&set(2, "two")).unwrap()), ["core", "late"]);
+    world.converge(&set(2, "two"));
+    assert!(world.plan(&set(2, "two")).unwrap().is_empty());
+}
+
+#[test]
 fn what_was_owed_is_forgotten_when_the_container_is_gone_or_was_started_since() {
     let mut world = converged();
     world.power = Some(2);

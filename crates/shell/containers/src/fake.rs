@@ -14,6 +14,7 @@ pub struct Fake(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     containers: Vec<Container>,
+    late: Vec<Container>,
     script: BTreeMap<String, Script>,
     restarts: Vec<String>,
     starts: u64,
@@ -32,17 +33,12 @@ pub enum Script {
 impl Fake {
     /// Adds a running container that mounts these folders of the host.
     pub fn add(&self, name: &str, sources: &[PathBuf]) {
-        let mounts = sources.iter().map(|source| Mount { source: source.clone(), destination: "/app/conf".into() });
-        self.change(|inner| {
-            inner.containers.push(Container {
-                id: format!("{name}-id"),
-                name: name.to_owned(),
-                state: State::Running,
-                started: "before".to_owned(),
-                mounts: mounts.collect(),
-                stop_grace: Duration::from_secs(10),
-            });
-        });
+        self.change(|inner| inner.containers.push(running(name, "before", sources)));
+    }
+
+    /// Adds one right after the next answer about all containers; one of the same name is made anew then.
+    pub fn add_late(&self, name: &str, sources: &[PathBuf]) {
+        self.change(|inner| inner.late.push(running(name, "late", sources)));
     }
 
     /// Sets what a container is doing.
@@ -84,7 +80,14 @@ impl Fake {
 
 impl Containers for Fake {
     async fn list(&self) -> Result<Vec<Container>, EngineError> {
-        self.answer(|inner| inner.containers.clone())
+        self.answer(|inner| {
+            let answer = inner.containers.clone();
+            for late in std::mem::take(&mut inner.late) {
+                inner.containers.retain(|container| container.name != late.name);
+                inner.containers.push(late);
+            }
+            answer
+        })
     }
 
     async fn look(&self, id: &str) -> Result<Option<Container>, EngineError> {
@@ -109,6 +112,18 @@ impl Containers for Fake {
             }
             Ok(())
         })?
+    }
+}
+
+fn running(name: &str, started: &str, sources: &[PathBuf]) -> Container {
+    let mounts = sources.iter().map(|source| Mount { source: source.clone(), destination: "/app/conf".into() });
+    Container {
+        id: format!("{name}-{started}"),
+        name: name.to_owned(),
+        state: State::Running,
+        started: started.to_owned(),
+        mounts: mounts.collect(),
+        stop_grace: Duration::from_secs(10),
     }
 }
 

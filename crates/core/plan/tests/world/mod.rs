@@ -8,7 +8,8 @@ use pconf_bundle::{
 };
 use pconf_names::{Digest, Mode, Owner, RelativePath, RevisionId};
 use pconf_plan::{
-    Container, ContainerState, Ledger, Observed, Obstacle, OnDisk, Plan, Reads, Refusal, Step, places_to_look, plan,
+    Container, ContainerState, Ledger, Observed, Obstacle, OnDisk, Plan, Reads, Refusal, Step, owed_restarts,
+    places_to_look, plan,
 };
 
 #[derive(Debug, Clone, Default)]
@@ -174,9 +175,8 @@ impl World {
         if !self.has_power() {
             return false;
         }
-        let started = self.containers.iter().map(|each| (each.name.clone(), each.started.clone())).collect();
-        self.ledger.written(goal, &started);
-        for restart in &plan.restarts {
+        self.ledger.written(goal, &self.containers);
+        for restart in owed_restarts(&self.ledger, &self.containers).0 {
             if !self.has_power() {
                 return false;
             }
