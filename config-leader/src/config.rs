@@ -16,10 +16,19 @@ pub struct LeaderConfig {
     /// Origins by which followers reach this leader, besides its own address and those that the platform derives, e.g.
     /// `http://10.8.0.10:7000`. The first one is told to new machines instead of what the platform derives.
     pub urls: Vec<String>,
+    /// A file of authorities (PEM) to trust for followers' `https` URLs, relative to the leader's folder; default: those
+    /// of this machine, `/etc/ssl/certs/ca-certificates.crt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 impl Default for LeaderConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([0, 0, 0, 0], 7000)), templates: PathBuf::from("templates"), urls: Vec::new() }
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 7000)),
+            templates: PathBuf::from("templates"),
+            urls: Vec::new(),
+            ca: None,
+        }
     }
 }

@@ -8,9 +8,11 @@
 //! state/    0700       what it published and what it heard
 //! ```
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use rustix::fs::FlockOperation;
 
 use crate::config::LeaderConfig;
 
@@ -64,6 +66,23 @@ impl Folder {
         &self.path
     }
 
+    /// Waits for the folder and holds it until dropped: whoever reads, changes and writes back does so alone. A crash
+    /// releases it.
+    pub(crate) fn lock(&self) -> anyhow::Result<OwnedFd> {
+        let cannot = || format!("cannot lock `{}`", self.path.display());
+        let folder = OwnedFd::from(std::fs::File::open(&self.path).with_context(cannot)?);
+        rustix::fs::flock(&folder, FlockOperation::LockExclusive).with_context(cannot)?;
+        Ok(folder)
+    }
+
+    /// Replaces the text of platform.json, keeping owner and mode, unless it is no longer `before`. A link is followed.
+    pub(crate) fn replace_platform(&self, before: &str, after: &str) -> anyhow::Result<()> {
+        let path = std::fs::canonicalize(self.platform()).context("platform.json is gone")?;
+        let now = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        anyhow::ensure!(now == before, "platform.json was edited meanwhile: nothing was changed, run this again");
+        Ok(pconf_files::rewrite(&path, after.as_bytes())?)
+    }
+
     pub(crate) fn platform(&self) -> PathBuf {
         self.path.join(PLATFORM)
     }
@@ -78,6 +97,11 @@ impl Folder {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.path.join("state")
+    }
+
+    /// The authorities to trust for followers' URLs, where they are not the machine's.
+    pub(crate) fn authorities(&self) -> Option<PathBuf> {
+        self.config.ca.as_ref().map(|ca| self.path.join(ca))
     }
 
     /// The folder of template sets.

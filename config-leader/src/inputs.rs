@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use pconf_platform::{PlatformFile, Problem, Sources};
-use pconf_publish::{Evaluation, evaluate, look, wanted_secrets};
+use pconf_platform::{PlatformFile, Problem, SecretKind, Sources};
+use pconf_publish::{Evaluation, WantedSecret, evaluate, look, wanted_secrets};
 use pconf_render::{Scene, SecretValues, TemplateSet};
 
 use crate::folder::{Folder, PLATFORM};
@@ -17,8 +17,20 @@ use crate::{secrets, templates};
 pub(crate) enum Missing {
     /// They are made and kept.
     Keep,
+    /// As `Keep`, but for certificates: they follow from settings that are about to be edited.
+    KeepRandom,
     /// They are made for this one look; nothing is written.
     Imagine,
+}
+
+impl Missing {
+    fn is_kept(self, wanted: &WantedSecret) -> bool {
+        match self {
+            Self::Keep => true,
+            Self::KeepRandom => !matches!(wanted.kind, SecretKind::Certificate { .. }),
+            Self::Imagine => false,
+        }
+    }
 }
 
 /// Reads inputs; the set of the last reading is used again while its files are the same.
@@ -93,14 +105,25 @@ fn read_secrets(
     scene: &Scene,
     missing: Missing,
 ) -> Result<SecretValues, SecretsFailure> {
-    let mut values = secrets::read(&folder.secrets(), set, scene).map_err(SecretsFailure::Invalid)?;
+    let read = || secrets::read(&folder.secrets(), set, scene).map_err(SecretsFailure::Invalid);
     let wanted = wanted_secrets(set, scene).map_err(SecretsFailure::Invalid)?;
-    for one in wanted {
-        if values.get(&one.name, one.machine.as_ref()).is_some() {
-            continue;
+    let is_missing = |one: &WantedSecret, values: &SecretValues| values.get(&one.name, one.machine.as_ref()).is_none();
+    let mut values = read()?;
+    if !wanted.iter().any(|one| is_missing(one, &values)) {
+        return Ok(values);
+    }
+    let _alone = match missing {
+        Missing::Imagine => None,
+        // Alone, and looked at again: what another process made meanwhile is what counts.
+        Missing::Keep | Missing::KeepRandom => {
+            let alone = folder.lock().map_err(SecretsFailure::Failed)?;
+            values = read()?;
+            Some(alone)
         }
-        let value = secrets::make(&one).map_err(SecretsFailure::Failed)?;
-        if missing == Missing::Keep {
+    };
+    for one in wanted.into_iter().filter(|one| is_missing(one, &values)).collect::<Vec<_>>() {
+        let value = secrets::make(&folder.secrets(), &one).map_err(SecretsFailure::Failed)?;
+        if missing.is_kept(&one) {
             secrets::keep(&folder.secrets(), &one, &value).map_err(SecretsFailure::Failed)?;
         }
         values.insert(one.name, one.machine, value);

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use pconf_bundle::{EnrolmentKey, KeyId, Keys};
+use pconf_daemon::Chain;
 use pconf_names::MachineName;
+use pconf_platform::Problem;
 
 /// The version of every key, until keys are rotated.
 const VERSION: u32 = 1;
@@ -33,25 +35,47 @@ impl KeyRing {
         self.0.get(machine).map(|(_, keys)| keys)
     }
 
-    /// Reads the folder again. What was derived before is used again while the key is the same.
-    pub(crate) fn reread(&self, folder: &Path) -> anyhow::Result<Self> {
-        let unreadable = || format!("cannot read the folder of keys `{}`", folder.display());
+    /// Reads the folder again. What was derived before is used again while the key is the same, and while it cannot be
+    /// read: what is wrong with one key concerns its machine alone.
+    pub(crate) fn reread(&self, folder: &Path) -> (Self, Vec<Problem>) {
         let entries = match std::fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error).with_context(unreadable),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Self::default(), Vec::new()),
+            Err(error) => return (self.clone(), vec![problem("keys", format!("cannot be read: {error}"))]),
         };
         let mut ring = BTreeMap::new();
-        for entry in entries {
-            let name = entry.with_context(unreadable)?.file_name();
-            let Some(machine) = name.to_str().and_then(|name| name.parse::<MachineName>().ok()) else { continue };
-            let Some(key) = read(folder, &machine)? else { continue };
-            let known = self.0.get(&machine).filter(|(known, _)| known.to_text() == key.to_text());
+        let mut problems = Vec::new();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.parse::<MachineName>().ok());
+        for machine in names {
+            let known = self.0.get(&machine);
+            let key = match read(folder, &machine) {
+                Ok(Some(key)) => key,
+                Ok(None) => continue,
+                Err(error) => {
+                    problems.push(problem(&format!("keys/{machine}"), Chain(error.as_ref()).to_string()));
+                    ring.extend(known.map(|known| (machine, known.clone())));
+                    continue;
+                }
+            };
+            let known = known.filter(|(known, _)| known.to_text() == key.to_text());
             let id = KeyId { machine: machine.clone(), version: VERSION };
             let keys = known.map_or_else(|| Arc::new(Keys::derive(id, &key)), |(_, keys)| Arc::clone(keys));
             ring.insert(machine, (key, keys));
         }
-        Ok(Self(ring))
+        problems.sort_unstable_by(|one, other| one.file.cmp(&other.file));
+        (Self(ring), problems)
+    }
+}
+
+fn problem(file: &str, message: String) -> Problem {
+    Problem {
+        code: "unusable-key",
+        file: file.to_owned(),
+        span: None,
+        subject: String::new(),
+        message,
+        help: "repair it; without it this machine's follower is not heard".to_owned(),
+        related: Vec::new(),
     }
 }
 

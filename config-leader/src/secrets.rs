@@ -51,19 +51,35 @@ fn read_value(
         SecretKind::Certificate { .. } => {
             let parts = (read_file(folder, &format!("{file}.crt"))?, read_file(folder, &format!("{file}.key"))?);
             match parts {
-                (Some(certificate), Some(key)) => Ok(Some(SecretValue::Certificate { certificate, key })),
-                (None, None) => Ok(None),
-                (certificate, _) => {
-                    let missing = format!("{file}.{}", if certificate.is_none() { "crt" } else { "key" });
-                    let message = "a certificate and its key belong together, and this one is missing".to_owned();
-                    Err(problem(&missing, "half-certificate", message, "add it, or remove the other"))
+                (Some(certificate), Some(key)) => match certificate::fault(&certificate, &key) {
+                    None => Ok(Some(SecretValue::Certificate { certificate, key })),
+                    Some(fault) => {
+                        let help = format!(
+                            "write both: the chain into `secrets/{file}.crt`, its key into `secrets/{file}.key`"
+                        );
+                        Err(problem(&format!("{file}.crt"), "unusable-certificate", fault, &help))
+                    }
+                },
+                // A key alone is what a crash between the two leaves: it gets its certificate.
+                (None, _) => Ok(None),
+                (Some(_), None) => {
+                    let message = "the key of the certificate beside it is missing".to_owned();
+                    Err(problem(
+                        &format!("{file}.key"),
+                        "half-certificate",
+                        message,
+                        "add it, or remove the certificate",
+                    ))
                 }
             }
         }
         SecretKind::Random { .. } | SecretKind::External => {
             // An editor or `echo` ends the file with a line break that is no part of the value.
             let text = read_file(folder, &file)?;
-            Ok(text.map(|text| SecretValue::Text(text.strip_suffix('\n').unwrap_or(&text).to_owned())))
+            let bare = |text: &str| {
+                text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text)).to_owned()
+            };
+            Ok(text.map(|text| SecretValue::Text(bare(&text))))
         }
     }
 }
@@ -94,11 +110,14 @@ fn problem(file: &str, code: &'static str, message: String, help: &str) -> Box<P
     })
 }
 
-/// Makes a value with the system's random source.
-pub(crate) fn make(wanted: &WantedSecret) -> anyhow::Result<SecretValue> {
+/// Makes a value with the system's random source; a certificate for the key that is there already, if one is.
+pub(crate) fn make(folder: &Path, wanted: &WantedSecret) -> anyhow::Result<SecretValue> {
     match &wanted.kind {
         SecretKind::Random { length } => random_text(*length).map(SecretValue::Text),
-        SecretKind::Certificate { names } => certificate::self_signed(names),
+        SecretKind::Certificate { names } => {
+            let key = folder.join(format!("{}.key", file_name(&wanted.name, wanted.machine.as_ref())));
+            certificate::self_signed(names, pconf_files::read_private(&key)?.as_deref())
+        }
         SecretKind::External => anyhow::bail!("the secret `{}` is brought by the admin", wanted.name),
     }
 }
@@ -115,17 +134,17 @@ fn random_text(length: usize) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Writes a value that was just made; one that exists already is kept.
+/// Writes a value that was just made. The caller holds the folder's lock, so that nobody else makes another one.
 pub(crate) fn keep(folder: &Path, wanted: &WantedSecret, value: &SecretValue) -> anyhow::Result<()> {
     let file = file_name(&wanted.name, wanted.machine.as_ref());
-    let mut parts = match value {
+    let parts = match value {
         SecretValue::Text(text) => vec![(file, text)],
-        // The key first: a certificate without its key is the half that a crash may not leave.
+        // The key first: a key without its certificate gets one the next time, the other half would be lost.
         SecretValue::Certificate { certificate, key } => {
             vec![(format!("{file}.key"), key), (format!("{file}.crt"), certificate)]
         }
     };
-    for (file, text) in parts.drain(..) {
+    for (file, text) in parts {
         pconf_files::create_state(&folder.join(file), text.as_bytes())?;
     }
     Ok(())

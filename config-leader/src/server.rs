@@ -47,7 +47,7 @@ pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) ->
     let serving = pconf_daemon::serve(listener, desk.router(), shutdown.clone());
     let config = folder.config().clone();
     let following = tokio::spawn(async move { desk.follow(&config).await });
-    let pushing = pusher::push(newest, Arc::clone(&board), shutdown.clone());
+    let pushing = pusher::push(newest, folder.authorities(), Arc::clone(&board), shutdown.clone());
     let keeping = status::keep(Arc::clone(&board), shutdown.clone());
     let publishing = publisher::run(Publisher::new(folder, state), current, shutdown);
     // Each of them ends by itself when asked to; the first one that fails ends the others with it.

@@ -37,7 +37,7 @@ pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>, terminal: 
     let config_is_new = folder.keep_config()?;
     let before = count_files(&folder.secrets());
     let keys_before = count_files(&folder.keys());
-    let inputs = Reader::default().read(folder, Missing::Keep)?;
+    let inputs = Reader::default().read(folder, Missing::KeepRandom)?;
     for machine in inputs.scene.machines().keys() {
         keys::obtain(&folder.keys(), machine)?;
     }

@@ -28,15 +28,16 @@ fn add(
     fields: &[String],
     terminal: &Terminal,
 ) -> Result<(), Failure> {
+    let _alone = folder.lock()?;
     let text = read_platform(folder)?;
     let mut declared = false;
     match add_machine(&text, name, role, url, &parse_fields(fields)?) {
-        Ok(text) => {
+        Ok(edited) => {
             // The edited text has to be good before it replaces the admin's: the key comes first, so that a leader that
             // publishes at once finds it.
-            let scene = Reader::default().read_as(folder, text.clone(), Missing::Imagine)?.scene;
+            let scene = Reader::default().read_as(folder, edited.clone(), Missing::Imagine)?.scene;
             keys::renew(&folder.keys(), name)?;
-            pconf_files::rewrite(&folder.platform(), text.as_bytes())?;
+            folder.replace_platform(&text, &edited)?;
             declared = true;
             instruct(folder, name, &scene, declared, terminal)
         }
@@ -112,9 +113,11 @@ fn list(folder: &Folder, terminal: &Terminal) -> Result<(), Failure> {
 }
 
 fn remove(folder: &Folder, name: &MachineName, terminal: &Terminal) -> Result<(), Failure> {
-    let text = remove_machine(&read_platform(folder)?, name)?;
-    Reader::default().read_as(folder, text.clone(), Missing::Imagine)?;
-    pconf_files::rewrite(&folder.platform(), text.as_bytes())?;
+    let _alone = folder.lock()?;
+    let text = read_platform(folder)?;
+    let edited = remove_machine(&text, name)?;
+    Reader::default().read_as(folder, edited.clone(), Missing::Imagine)?;
+    folder.replace_platform(&text, &edited)?;
     let said = format!(
         "machine {name}  removed from platform.json; its follower is refused from now on\n\
          Its files stay where they are; stop its follower with ./stop-config-follower.\n"

@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use pconf_daemon::{Chain, Shutdown};
 use pconf_files::StateFolder;
 use pconf_names::MachineName;
-use pconf_platform::to_json;
+use pconf_platform::{Problem, Sources, to_json};
 use pconf_publish::{Publication, publish};
-use pconf_render::Scene;
+use pconf_render::{Scene, SecretValues, TemplateSet};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -32,13 +32,29 @@ pub(crate) struct Publisher {
     folder: Folder,
     state: Arc<StateFolder>,
     reader: Reader,
-    last: Option<Publication>,
+    /// What the revision that is served was made of.
+    rendered: Option<Seen>,
+}
+
+/// Inputs without what follows from them.
+struct Seen {
+    text: String,
+    secrets: SecretValues,
+    set: Arc<TemplateSet>,
+}
+
+impl PartialEq for Seen {
+    fn eq(&self, other: &Self) -> bool {
+        // A set is loaded once for the same files.
+        self.text == other.text && self.secrets == other.secrets && Arc::ptr_eq(&self.set, &other.set)
+    }
 }
 
 /// What is served before the folder was read for the first time.
 pub(crate) fn last_published(state: &StateFolder, folder: &Folder) -> anyhow::Result<Current> {
     let published = read_state(state)?.map(|publication| Arc::new(Published::from(publication)));
-    Ok(Current { published, keys: KeyRing::default().reread(&folder.keys())?, ..Current::default() })
+    let (keys, problems) = KeyRing::default().reread(&folder.keys());
+    Ok(Current { published, keys, problems: to_values(&problems, &Sources::new()), ..Current::default() })
 }
 
 fn read_state(state: &StateFolder) -> anyhow::Result<Option<Publication>> {
@@ -58,7 +74,6 @@ pub(crate) async fn run(
     current: watch::Sender<Arc<Current>>,
     mut shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    publisher.last = read_state(&publisher.state)?;
     let mut watcher = Watcher::start(publisher.folder.clone())?;
     loop {
         // Before the look, so that no edit falls between the two; after it, for the folders that it made.
@@ -86,70 +101,88 @@ pub(crate) async fn run(
 
 impl Publisher {
     pub(crate) fn new(folder: Folder, state: Arc<StateFolder>) -> Self {
-        Self { folder, state, reader: Reader::default(), last: None }
+        Self { folder, state, reader: Reader::default(), rendered: None }
     }
 
     /// Reads everything once. `None` where nothing changed that anybody has to see.
     fn cycle(&mut self, before: &Current) -> Option<Current> {
-        match self.attempt(before) {
-            Ok(after) => after,
-            Err(failure) => {
-                let problems = problems_of(&failure);
-                if problems == before.problems {
-                    return None;
-                }
-                for problem in &problems {
-                    warn!(
-                        file = problem["file"].as_str(),
-                        line = problem["line"].as_u64(),
-                        column = problem["column"].as_u64(),
-                        help = problem["help"].as_str(),
-                        "{}",
-                        problem["message"].as_str().unwrap_or("unknown problem"),
-                    );
-                }
-                warn!(
-                    problems = problems.len(),
-                    serving = before.revision().map(tracing::field::display),
-                    "the inputs are broken: nothing is published"
-                );
-                let Current { published, keys, addresses, .. } = before;
-                Some(Current {
-                    published: published.clone(),
-                    keys: keys.clone(),
-                    addresses: addresses.clone(),
-                    problems,
-                })
-            }
+        let after = self.attempt(before).unwrap_or_else(|failure| Current {
+            published: before.published.clone(),
+            keys: before.keys.clone(),
+            addresses: before.addresses.clone(),
+            problems: problems_of(&failure),
+        });
+        if after.problems != before.problems {
+            tell(&after);
         }
+        (after != *before).then_some(after)
     }
 
-    fn attempt(&mut self, before: &Current) -> Result<Option<Current>, Failure> {
-        let evaluation = self.reader.read(&self.folder, Missing::Keep)?.evaluate()?;
-        for machine in evaluation.machines.keys() {
-            keys::obtain(&self.folder.keys(), machine)?;
+    fn attempt(&mut self, before: &Current) -> Result<Current, Failure> {
+        let inputs = self.reader.read(&self.folder, Missing::Keep)?;
+        let addresses = addresses(&inputs.scene);
+        let (keys, problems) = self.keys(before, &inputs.scene)?;
+        let seen = Seen { text: inputs.text.clone(), secrets: inputs.secrets.clone(), set: Arc::clone(&inputs.set) };
+        let mut published = before.published.clone();
+        // No work without a change: the same inputs render to the same bytes.
+        if published.is_none() || self.rendered.as_ref() != Some(&seen) {
+            let previous = before.published.as_ref().map(|published| (published.revision, published.digest));
+            if let Some(publication) = publish(previous, inputs.evaluate()?.machines) {
+                published = Some(Arc::new(self.keep(publication)?));
+            }
+            self.rendered = Some(seen);
         }
-        let keys = before.keys.reread(&self.folder.keys())?;
-        let addresses = addresses(&evaluation.scene);
-        let Some(publication) = publish(self.last.as_ref(), evaluation.machines) else {
-            let is_same = before.published.is_some()
-                && before.problems.is_empty()
-                && keys == before.keys
-                && addresses == before.addresses;
-            let published = before.published.clone();
-            return Ok((!is_same).then_some(Current { published, keys, addresses, problems: Vec::new() }));
-        };
-        // On disk before anybody sees it: a number that was seen is never given to other bytes.
+        Ok(Current { published, keys, addresses, problems: to_values(&problems, &Sources::new()) })
+    }
+
+    /// On disk before anybody sees it: a number that was seen is never given to other bytes.
+    fn keep(&self, publication: Publication) -> Result<Published, Failure> {
         let bytes = serde_json::to_vec(&publication).context("cannot write the revision as JSON")?;
         self.state.write(STATE, &bytes)?;
-        info!(revision = %publication.revision, machines = publication.machines.len(), digest = %publication.digest, "published");
-        self.last = Some(publication.clone());
-        Ok(Some(Current {
-            published: Some(Arc::new(Published::from(publication))),
-            keys,
-            addresses,
-            problems: Vec::new(),
-        }))
+        let Publication { revision, digest, .. } = &publication;
+        info!(%revision, machines = publication.machines.len(), %digest, "published");
+        Ok(Published::from(publication))
+    }
+
+    /// The keys as they are now; a machine without one gets it. One that cannot be used concerns its machine alone.
+    fn keys(&self, before: &Current, scene: &Scene) -> anyhow::Result<(KeyRing, Vec<Problem>)> {
+        let folder = self.folder.keys();
+        let (keys, problems) = before.keys.reread(&folder);
+        let keyless: Vec<_> = scene.machines().keys().filter(|name| keys.of(name).is_none()).collect();
+        let keyless: Vec<_> = keyless.into_iter().filter(|name| !keys::exists(&folder, name)).collect();
+        if keyless.is_empty() {
+            return Ok((keys, problems));
+        }
+        for machine in keyless {
+            keys::obtain(&folder, machine)?;
+        }
+        Ok(keys.reread(&folder))
+    }
+}
+
+/// Each problem once, in the log.
+fn tell(current: &Current) {
+    for problem in &current.problems {
+        warn!(
+            file = problem["file"].as_str(),
+            line = problem["line"].as_u64(),
+            column = problem["column"].as_u64(),
+            help = problem["help"].as_str(),
+            "{}",
+            problem["message"].as_str().unwrap_or("unknown problem"),
+        );
+    }
+    let serving = current.revision().map(tracing::field::display);
+    match current.problems.len() {
+        0 => info!(serving, "the inputs are good again"),
+        problems => warn!(problems, serving, "something is wrong with the inputs"),
+    }
+}
+
+fn to_values(problems: &[Problem], sources: &Sources) -> Vec<Value> {
+    match to_json(problems, sources) {
+        Value::Array(problems) => problems,
+        other => vec![other],
     }
 }
 
@@ -165,10 +198,7 @@ fn addresses(scene: &Scene) -> BTreeMap<MachineName, Addresses> {
 
 fn problems_of(failure: &Failure) -> Vec<Value> {
     match failure {
-        Failure::Invalid { problems, sources } => match to_json(problems, sources) {
-            Value::Array(problems) => problems,
-            other => vec![other],
-        },
+        Failure::Invalid { problems, sources } => to_values(problems, sources),
         Failure::Failed(error) => vec![json!({ "code": "failed", "message": Chain(error.as_ref()).to_string() })],
     }
 }

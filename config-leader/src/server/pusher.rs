@@ -1,5 +1,6 @@
 //! Tells every follower to look, once per revision. A lost word costs nothing: followers look by themselves.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,61 +15,60 @@ use pconf_names::MachineName;
 use pconf_wire::{Client, Clock, Peer, Timeouts};
 use serde_json::json;
 use tokio::sync::watch;
-use tracing::{debug, info};
+use tracing::{info, warn};
 
 use crate::server::current::Current;
 use crate::server::status::StatusBoard;
 
 /// So many followers are told at a time.
 const AT_ONCE: usize = 64;
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(3), read: Duration::from_secs(5) };
+const TIMEOUTS: Timeouts =
+    Timeouts { connect: Duration::from_secs(3), read: Duration::from_secs(5), whole: Duration::from_secs(8) };
 /// A follower's answer is a few numbers.
 const LONGEST_ANSWER: usize = 4096;
 
-/// Tells of every new revision until `shutdown`.
+/// Tells of every new revision until `shutdown`. `authorities` are those of [`crate::LeaderConfig::ca`].
 pub(crate) async fn push(
     mut newest: watch::Receiver<Arc<Current>>,
+    authorities: Option<PathBuf>,
     board: Arc<StatusBoard>,
     mut shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let client = Client::new(Direction::ToFollower, Clock::system(), TIMEOUTS, LONGEST_ANSWER, None)?;
+    let client = Client::new(Direction::ToFollower, Clock::system(), TIMEOUTS, LONGEST_ANSWER, authorities)?;
     let mut told = None;
     loop {
         let current = Arc::clone(&newest.borrow_and_update());
-        let work = async {
-            if current.revision() != told && !current.addresses.is_empty() {
-                tell_all(&client, &current, &board).await;
-            }
-        };
+        let is_due = current.revision() != told && !current.addresses.is_empty();
         // Cancel-safe: a newer revision ends the telling of the one before, whose word would be the same.
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            changed = async { work.await; newest.changed().await } => if changed.is_err() { return Ok(()) },
+            changed = newest.changed() => if changed.is_err() { return Ok(()) },
+            () = tell_all(&client, &current, &board), if is_due => told = current.revision(),
         }
-        told = current.revision();
     }
 }
 
 async fn tell_all(client: &Client, current: &Current, board: &StatusBoard) {
-    let peers: Vec<_> = current
-        .addresses
-        .iter()
-        .filter_map(|(machine, addresses)| {
-            let keys = current.keys.of(machine)?;
-            Some((machine, addresses.follower.as_deref()?, keys))
-        })
-        .collect();
-    let machines = peers.len();
-    let told = futures_util::stream::iter(peers)
+    let peers = current.addresses.iter().filter_map(|(machine, addresses)| {
+        let keys = current.keys.of(machine)?;
+        Some((machine, addresses.follower.as_deref()?, keys))
+    });
+    let outcomes: Vec<Result<(), String>> = futures_util::stream::iter(peers)
         .map(|(machine, url, keys)| tell(client, current, board, machine, url, keys))
         .buffer_unordered(AT_ONCE)
-        .filter(|told| std::future::ready(*told))
-        .count()
+        .collect()
         .await;
-    info!(revision = current.revision().map(tracing::field::display), machines, told, "followers told to look");
+    let revision = current.revision().map(tracing::field::display);
+    let (machines, told) = (outcomes.len(), outcomes.iter().filter(|outcome| outcome.is_ok()).count());
+    match outcomes.into_iter().find_map(Result::err) {
+        None => info!(revision, machines, told, "followers told to look"),
+        Some(reason) => {
+            warn!(revision, machines, told, reason, "followers that could not be told will look by themselves");
+        }
+    }
 }
 
-/// Tells one follower; `false` where it did not hear.
+/// Tells one follower, or says why it did not hear.
 async fn tell(
     client: &Client,
     current: &Current,
@@ -76,7 +76,7 @@ async fn tell(
     machine: &MachineName,
     url: &str,
     keys: &Arc<Keys>,
-) -> bool {
+) -> Result<(), String> {
     let outcome = match url.parse::<Origin>() {
         Ok(origin) => {
             let body = json!({ "revision": current.revision(), "reason": "publish" }).to_string();
@@ -91,9 +91,6 @@ async fn tell(
         }
         Err(error) => Err(Chain(&error).to_string()),
     };
-    if let Err(error) = &outcome {
-        debug!(%machine, error, "a follower was not told; it will look by itself");
-    }
     board.told(machine, outcome.as_ref().err());
-    outcome.is_ok()
+    outcome
 }

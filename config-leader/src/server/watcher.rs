@@ -1,6 +1,7 @@
 //! Hints that the folder changed. A hint may be wrong or missing: what is read decides, never the event.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ const LONGEST_BURST: Duration = Duration::from_millis(250);
 pub(crate) struct Watcher {
     folder: Folder,
     hints: RecommendedWatcher,
-    watched: BTreeSet<PathBuf>,
+    /// Which folder a path was when its watch began: device and inode.
+    watched: BTreeMap<PathBuf, (u64, u64)>,
     events: mpsc::Receiver<()>,
 }
 
@@ -36,7 +38,7 @@ impl Watcher {
             }
         })
         .context("cannot watch for changes")?;
-        Ok(Self { folder, hints, watched: BTreeSet::new(), events })
+        Ok(Self { folder, hints, watched: BTreeMap::new(), events })
     }
 
     /// Starts to watch folders that exist by now.
@@ -48,13 +50,18 @@ impl Watcher {
             (self.folder.templates().to_owned(), RecursiveMode::Recursive),
         ];
         for (folder, mode) in folders {
-            if self.watched.contains(&folder) {
+            let identity = std::fs::metadata(&folder).ok().map(|folder| (folder.dev(), folder.ino()));
+            if self.watched.get(&folder).copied() == identity {
                 continue;
             }
-            match self.hints.watch(&folder, mode) {
-                Ok(()) => drop(self.watched.insert(folder)),
+            // A folder that was replaced keeps its old watch, which is silent from now on.
+            if self.watched.remove(&folder).is_some() {
+                let _ = self.hints.unwatch(&folder);
+            }
+            match (self.hints.watch(&folder, mode), identity) {
+                (Ok(()), Some(identity)) => drop(self.watched.insert(folder, identity)),
                 // Not there yet, or no watch left: the regular look finds its changes, later.
-                Err(error) => debug!(folder = %folder.display(), %error, "not watched"),
+                (watching, _) => debug!(folder = %folder.display(), ?watching, "not watched"),
             }
         }
     }

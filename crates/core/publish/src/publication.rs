@@ -19,16 +19,17 @@ pub struct Publication {
     pub machines: BTreeMap<MachineName, Bundle>,
 }
 
-/// The next revision, or `None` where every machine already gets exactly these files.
+/// The revision that follows the one of that number and digest, or `None` where every machine already gets exactly these
+/// files.
 #[must_use]
 pub fn publish(
-    previous: Option<&Publication>,
+    previous: Option<(RevisionId, Digest)>,
     rendered: BTreeMap<MachineName, RenderedMachine>,
 ) -> Option<Publication> {
     let digest = digest(&rendered);
     let revision = match previous {
-        Some(previous) if previous.digest == digest => return None,
-        Some(Publication { revision, .. }) => RevisionId { number: revision.number + 1, ..*revision },
+        Some((_, same)) if same == digest => return None,
+        Some((revision, _)) => RevisionId { number: revision.number + 1, ..revision },
         None => RevisionId { epoch: 1, number: 1 },
     };
     let bundle = |(name, machine): (MachineName, RenderedMachine)| (name.clone(), bundle(revision, name, machine));
@@ -90,15 +91,18 @@ mod tests {
     fn the_number_grows_with_content_and_only_with_content() -> Result<(), Box<dyn std::error::Error>> {
         let first = publish(None, platform("a", "0640")?).ok_or("the first is always new")?;
         assert_eq!(first.revision.to_string(), "1.1");
-        assert_eq!(publish(Some(&first), platform("a", "0640")?), None);
+        assert_eq!(publish(Some((first.revision, first.digest)), platform("a", "0640")?), None);
 
-        let second = publish(Some(&first), platform("b", "0640")?).ok_or("other bytes are new")?;
+        let second =
+            publish(Some((first.revision, first.digest)), platform("b", "0640")?).ok_or("other bytes are new")?;
         assert_eq!(second.revision.to_string(), "1.2");
-        let third = publish(Some(&second), platform("b", "0600")?).ok_or("another mode is new")?;
+        let third =
+            publish(Some((second.revision, second.digest)), platform("b", "0600")?).ok_or("another mode is new")?;
         assert_eq!(third.revision.to_string(), "1.3");
         assert_eq!(third.machines[&"co1".parse()?].revision, third.revision);
 
-        let back = publish(Some(&third), platform("a", "0640")?).ok_or("going back is a new revision")?;
+        let back = publish(Some((third.revision, third.digest)), platform("a", "0640")?)
+            .ok_or("going back is a new revision")?;
         assert_eq!((back.revision.to_string(), back.digest), ("1.4".to_owned(), first.digest));
         Ok(())
     }
