@@ -14,7 +14,7 @@ use pconf_wire::{Answer, CallError, Client, Clock, Peer, RandomnessError, Timeou
 use crate::Config;
 
 const TIMEOUTS: Timeouts =
-    Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(20), whole: Duration::from_secs(60) };
+    Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(20), whole: Duration::from_mins(1) };
 
 /// The most that is taken from a leader; a machine's configuration is some hundred kilobytes.
 const LONGEST_BUNDLE: usize = 32 * 1024 * 1024;

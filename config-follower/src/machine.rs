@@ -77,13 +77,15 @@ impl<C: Containers> Machine<C> {
         Ok(Some(all.into_iter().map(|container| planned(container, &root)).collect()))
     }
 
-    /// Removes drafts that a crash left in the folders of these files.
+    /// Removes drafts that a crash left in the folders on the way to these files.
     pub async fn clean_up(&self, files: Vec<RelativePath>) -> Result<(), MachineError> {
         let root = self.root.clone();
         let work = move || -> Result<(), FilesError> {
             let root = Root::create(&root)?;
-            let folders: BTreeSet<Option<RelativePath>> = files.iter().map(RelativePath::parent).collect();
-            folders.iter().try_for_each(|folder| root.clean_drafts(folder.as_ref()).map(drop))
+            let above = files.iter().flat_map(|file| std::iter::successors(file.parent(), RelativePath::parent));
+            let folders: BTreeSet<RelativePath> = above.collect();
+            root.clean_drafts(None)?;
+            folders.iter().try_for_each(|folder| root.clean_drafts(Some(folder)).map(drop))
         };
         Ok(tokio::task::spawn_blocking(work).await??)
     }

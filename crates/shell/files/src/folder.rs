@@ -1,14 +1,15 @@
 //! Folders: made when missing, never changed when there, removed only when empty.
 
-use std::os::fd::AsFd;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use pconf_names::{Mode, Owner, RelativePath};
-use rustix::fs::{AtFlags, Dir};
+use rustix::fs::{AtFlags, Dir, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::error::{Attempt as _, FilesError};
 use crate::root::{FOLDER, Root, is_absent};
-use crate::write::{DRAFT, permit};
+use crate::write::{DRAFT, draft_name, permit};
 
 impl Root {
     /// Makes the folder at `path` and those above it that are missing; returns the ones it made, outermost first.
@@ -41,14 +42,11 @@ impl Root {
             Err(error) => return Err(error),
         }
         let holder = self.folder_of(path)?;
-        match rustix::fs::mkdirat(holder.as_fd(), path.file_name(), rustix::fs::Mode::RWXU) {
+        match place(holder.as_fd(), path.file_name(), owner, bits) {
             // Made by somebody else in between: theirs to own.
-            Err(Errno::EXIST) => return Ok(false),
-            answer => answer?,
+            Err(Errno::EXIST) => Ok(false),
+            placed => placed.map(|()| true),
         }
-        permit(&self.reach(path, FOLDER)?, Some(owner), bits)?;
-        rustix::fs::fsync(holder.as_fd())?;
-        Ok(true)
     }
 
     /// Removes the folder at `path` if it is empty; `false` where it is not, or is not there.
@@ -78,10 +76,40 @@ impl Root {
         for entry in Dir::read_from(folder).attempt("look into", &place)? {
             let entry = entry.attempt("look into", &place)?;
             if entry.file_name().to_bytes().starts_with(DRAFT.as_bytes()) {
-                rustix::fs::unlinkat(folder, entry.file_name(), AtFlags::empty()).attempt("clean up", &place)?;
-                drafts += 1;
+                drafts += usize::from(remove_draft(folder, entry.file_name()).attempt("clean up", &place)?);
             }
         }
         Ok(drafts)
+    }
+}
+
+/// Draft, owner, mode, sync, rename, sync the folder above: one that stands at its path is whole.
+fn place(holder: BorrowedFd<'_>, name: &str, owner: Owner, bits: u32) -> Result<(), Errno> {
+    let draft = draft_name();
+    rustix::fs::mkdirat(holder, &*draft, rustix::fs::Mode::RWXU)?;
+    let placed = rustix::fs::openat(holder, &*draft, FOLDER | OFlags::NOFOLLOW, rustix::fs::Mode::empty())
+        .and_then(|folder| {
+            permit(&folder, Some(owner), bits)?;
+            rustix::fs::fsync(&folder)
+        })
+        .and_then(|()| rustix::fs::renameat_with(holder, &*draft, holder, name, RenameFlags::NOREPLACE));
+    if let Err(error) = placed {
+        // The error worth telling is the first one.
+        let _ = rustix::fs::unlinkat(holder, &*draft, AtFlags::REMOVEDIR);
+        return Err(error);
+    }
+    rustix::fs::fsync(holder)
+}
+
+fn remove_draft(folder: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
+    let removed = match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        // Linux says the first of a folder, POSIX the second.
+        Err(Errno::ISDIR | Errno::PERM) => rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR),
+        removed => removed,
+    };
+    match removed {
+        // A folder of ours is empty until it has its name.
+        Err(Errno::NOTEMPTY) => Ok(false),
+        removed => removed.map(|()| true),
     }
 }

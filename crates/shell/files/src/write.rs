@@ -76,7 +76,7 @@ fn place(
     mode: u32,
     flags: RenameFlags,
 ) -> Result<(), Errno> {
-    let draft = format!("{DRAFT}{}-{}", std::process::id(), DRAFTS.fetch_add(1, Ordering::Relaxed));
+    let draft = draft_name();
     let moved = make_draft(folder, &draft, bytes, owner, mode)
         .and_then(|()| rustix::fs::renameat_with(folder, &*draft, folder, name, flags));
     if let Err(error) = moved {
@@ -86,6 +86,11 @@ fn place(
     }
     // The new name is part of the folder, so the folder is what must reach the disk.
     rustix::fs::fsync(folder)
+}
+
+/// A name that no other draft has.
+pub(crate) fn draft_name() -> String {
+    format!("{DRAFT}{}-{}", std::process::id(), DRAFTS.fetch_add(1, Ordering::Relaxed))
 }
 
 fn make_draft(folder: BorrowedFd<'_>, name: &str, bytes: &[u8], owner: Option<Owner>, mode: u32) -> Result<(), Errno> {

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use pconf_files::{Found, Obstacle, Root, StateFolder, rewrite, write_state};
 use pconf_names::{Mode, Owner, RelativePath};
+use rustix::thread::CapabilitySet;
 
 type Promise = Result<(), Box<dyn Error>>;
 
@@ -111,6 +112,20 @@ fn folders_are_made_once_and_never_changed() -> Promise {
 }
 
 #[test]
+fn a_folder_that_cannot_be_given_to_its_owner_is_not_made() -> Promise {
+    let folder = tempfile::tempdir()?;
+    let root = Root::open(folder.path())?;
+    // Of this thread alone: not even root may give files away without it.
+    let mut may = rustix::thread::capabilities(None)?;
+    may.effective.remove(CapabilitySet::CHOWN);
+    rustix::thread::set_capabilities(None, may)?;
+    let error = root.make_folder(&path("data"), Owner { uid: 9999, gid: 9999 }, mode("0750")).unwrap_err();
+    assert_eq!(error.kind(), Some(std::io::ErrorKind::PermissionDenied));
+    assert_eq!(names(folder.path()), Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
 fn only_empty_folders_and_single_files_are_removed() -> Promise {
     let folder = tempfile::tempdir()?;
     let root = Root::open(folder.path())?;
@@ -133,7 +148,9 @@ fn drafts_that_a_crash_left_are_cleaned_up_and_nothing_else() -> Promise {
     for name in [".pconf-draft-1-0", "conf/.pconf-draft-77-3", "conf/.hidden", "conf/pconf-draft-1"] {
         fs::write(folder.path().join(name), "half")?;
     }
-    assert_eq!(root.clean_drafts(None)?, 1);
+    fs::create_dir(folder.path().join(".pconf-draft-1-1"))?;
+    fs::create_dir_all(folder.path().join(".pconf-draft-theirs/deep"))?;
+    assert_eq!(root.clean_drafts(None)?, 2);
     assert_eq!(root.clean_drafts(Some(&path("conf")))?, 1);
     assert_eq!(root.clean_drafts(Some(&path("gone")))?, 0);
     assert_eq!(names(&folder.path().join("conf")), [".hidden", "pconf-draft-1"]);
