@@ -27,6 +27,7 @@ pub struct Client {
     clock: Clock,
     transport: Transport,
     longest_body: usize,
+    whole: Duration,
 }
 
 /// Somebody to ask: where, and with which keys.
@@ -110,6 +111,16 @@ pub enum CallError {
         /// Why.
         source: reqwest::Error,
     },
+    /// The answer takes longer than [`Timeouts::whole`].
+    #[error(
+        "`{url}` has not answered completely within {seconds} seconds: is the network slow, or the other side busy?"
+    )]
+    TimedOut {
+        /// What was asked.
+        url: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The answer does not end.
     #[error("the answer of `{url}` is longer than {limit} bytes")]
     TooLarge {
@@ -177,7 +188,13 @@ impl Client {
         longest_body: usize,
         authorities: Option<PathBuf>,
     ) -> Result<Self, TrustError> {
-        Ok(Self { direction, clock, transport: Transport::new(timeouts, authorities)?, longest_body })
+        Ok(Self {
+            direction,
+            clock,
+            transport: Transport::new(timeouts, authorities)?,
+            longest_body,
+            whole: timeouts.whole,
+        })
     }
 
     /// Asks for `path` (with its query, if any).
@@ -231,6 +248,18 @@ impl Client {
     }
 
     async fn ask(
+        &self,
+        peer: &Peer,
+        method: &Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, CallError> {
+        let asked = tokio::time::timeout(self.whole, self.ask_unhurried(peer, method, path, headers, body)).await;
+        asked.unwrap_or_else(|_| Err(CallError::TimedOut { url: peer.origin.url(path), seconds: self.whole.as_secs() }))
+    }
+
+    async fn ask_unhurried(
         &self,
         peer: &Peer,
         method: &Method,

@@ -11,13 +11,15 @@ use reqwest::{Certificate, redirect};
 /// Where Debian and most others keep the authorities that the machine trusts.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// How long the other side may be silent.
+/// How long the other side may be silent, and how long it may take in all.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
     /// While a connection is made.
     pub connect: Duration,
     /// Before the answer, and between two parts of it. Longer than any wait that is asked for.
     pub read: Duration,
+    /// For one question and the whole of its answer: somebody who drips bytes is never silent.
+    pub whole: Duration,
 }
 
 /// No TLS client can be made.

@@ -92,7 +92,8 @@ where
 }
 
 fn client_with(direction: Direction, clock: Clock) -> Client {
-    let timeouts = Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5) };
+    let timeouts =
+        Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5), whole: Duration::from_secs(20) };
     Client::new(direction, clock, timeouts, LIMIT, None).unwrap()
 }
 
@@ -457,4 +458,26 @@ async fn a_leader_that_is_not_there_is_named() {
     drop(listener);
     let outcome = client().get(&co1(origin.clone()), "/conf/core", HeaderMap::new()).await;
     assert_eq!(outcome.err().map(|error| error.to_string()), Some(format!("cannot reach `{origin}/conf/core`")));
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_is_given_up() {
+    let (listener, origin) = listen().await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _question = stream.read(&mut [0; 4096]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nx-drip: ").await.unwrap();
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let second = Duration::from_secs(1);
+    let timeouts = Timeouts { connect: second, read: 5 * second, whole: second };
+    let hasty = Client::new(Direction::ToLeader, Clock::system(), timeouts, LIMIT, None).unwrap();
+    let asked = co1(origin.clone());
+    let outcome = tokio::time::timeout(3 * second, hasty.get(&asked, "/conf/core", HeaderMap::new())).await.unwrap();
+    assert!(
+        matches!(&outcome, Err(CallError::TimedOut { url, seconds: 1 }) if *url == origin.url("/conf/core")),
+        "{outcome:?}"
+    );
 }

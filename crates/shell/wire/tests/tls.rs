@@ -70,7 +70,8 @@ async fn leader_behind_tls(folder: &tempfile::TempDir) -> anyhow::Result<(Origin
 }
 
 fn client(authorities: Option<PathBuf>) -> anyhow::Result<Client> {
-    let timeouts = Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5) };
+    let timeouts =
+        Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5), whole: Duration::from_secs(20) };
     Ok(Client::new(Direction::ToLeader, Clock::system(), timeouts, 1024, authorities)?)
 }
 
