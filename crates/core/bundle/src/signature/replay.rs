@@ -96,8 +96,11 @@ impl ReplayGuard {
 
     fn look_at_the_clock(&mut self, now: Moment) {
         let passed = now.uptime.saturating_sub(self.last.uptime);
-        if now.wall > self.last.wall.plus((passed + Duration::from_secs(TOLERANCE)).as_secs()) {
-            // The clock was wrong until now, so what it said at the start was wrong as well: count from here.
+        let jumped_ahead = now.wall > self.last.wall.plus((passed + Duration::from_secs(TOLERANCE)).as_secs());
+        let fell_behind = self.last.wall > now.wall.plus(TOLERANCE);
+        if jumped_ahead || fell_behind {
+            // The clock was wrong until now, so what it said at the start was wrong as well: count from here. What this
+            // life accepted is still remembered, or lies below its key's floor.
             self.start = now.wall;
         }
         self.last = now;
@@ -201,8 +204,8 @@ mod tests {
         let first = request("co1.1", now, now + 60, 1);
         assert_eq!(guard.admit(at(now), &first), Ok(false));
         assert_eq!(guard.admit(at(now), &first), Err(Rejection::Replayed));
-        assert_eq!(guard.admit(at(now + 90), &first), Err(Rejection::Replayed));
         assert_eq!(guard.admit(at(now), &request("co2.1", now, now + 60, 1)), Ok(false));
+        assert_eq!(guard.admit(at(now + 90), &first), Err(Rejection::Replayed));
     }
 
     #[test]
@@ -241,6 +244,29 @@ mod tests {
         let jumped = Moment { wall: UnixSeconds(START + 3600), ..at(START + 10) };
         assert_eq!(guard.admit(jumped, &request("co1.1", START + 3600, START + 3660, 1)), Err(Rejection::ClockSkew));
         assert_eq!(guard.admit(jumped, &request("co1.1", START + 3601, START + 3661, 1)), Ok(true));
+    }
+
+    #[test]
+    fn a_clock_that_is_corrected_backwards_counts_as_a_restart() {
+        let hour = 3600;
+        let mut guard = guard(ReplayLimits::default());
+        for (wall, uptime, key, created, nonce, expected) in [
+            // The clock is an hour ahead from the start, and so is one follower's.
+            (START + 10, 10, "co1.1", START + 10, 1, Ok(false)),
+            // It is corrected: everybody's time is below that of the start, and is accepted nevertheless.
+            (START - hour + 20, 20, "co2.1", START - hour + 20, 1, Err(Rejection::ClockSkew)),
+            (START - hour + 21, 21, "co2.1", START - hour + 21, 1, Ok(false)),
+            (START - hour + 21, 21, "co2.1", START - hour + 21, 1, Err(Rejection::Replayed)),
+            // A small step back changes nothing.
+            (START - hour + 19, 22, "co2.1", START - hour + 22, 2, Ok(true)),
+            (START - hour + 19, 22, "co2.1", START - hour + 20, 3, Err(Rejection::ClockSkew)),
+            // An hour later, what was accepted before the correction is still known.
+            (START + 10, hour + 10, "co1.1", START + 10, 1, Err(Rejection::Replayed)),
+            (START + 11, hour + 11, "co1.1", START + 11, 2, Ok(false)),
+        ] {
+            let now = Moment { wall: UnixSeconds(wall), uptime: at(START + uptime).uptime };
+            assert_eq!(guard.admit(now, &request(key, created, created + 60, nonce)), expected, "at {wall}, {created}");
+        }
     }
 
     #[test]
