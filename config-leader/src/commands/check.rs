@@ -3,16 +3,22 @@
 use serde_json::json;
 
 use crate::folder::Folder;
-use crate::inputs::{Missing, Reader};
+use crate::inputs::{Inputs, Missing, Reader};
 use crate::keys::KeyRing;
 use crate::terminal::{Failure, Terminal};
 
 pub(crate) fn run(folder: &Folder, terminal: &Terminal) -> Result<(), Failure> {
-    let evaluation = Reader::default().read(folder, Missing::Imagine)?.evaluate()?;
-    let (_, problems) = KeyRing::default().reread(&folder.keys());
-    if !problems.is_empty() {
-        return Err(Failure::Invalid { problems, sources: Box::default() });
-    }
+    let evaluated = Reader::default().read(folder, Missing::Imagine).and_then(Inputs::evaluate);
+    let (_, unusable_keys) = KeyRing::default().reread(&folder.keys());
+    let evaluation = match evaluated {
+        Ok(evaluation) if unusable_keys.is_empty() => evaluation,
+        Ok(_) => return Err(Failure::Invalid { problems: unusable_keys, sources: Box::default() }),
+        Err(Failure::Invalid { mut problems, sources }) => {
+            problems.extend(unusable_keys);
+            return Err(Failure::Invalid { problems, sources });
+        }
+        Err(failure) => return Err(failure),
+    };
     let machines = evaluation.machines.len();
     let files: usize = evaluation.machines.values().map(|machine| machine.files.len()).sum();
     terminal.show(

@@ -98,11 +98,16 @@ fn step<'v>(around: &'v Value, segment: &str) -> Option<&'v Value> {
 #[derive(Debug, Clone, Copy)]
 struct Failed;
 
+/// A chain of references multiplies; what they bring in all together is bounded, so that no edit can exhaust the leader.
+const MOST_BROUGHT: usize = 4 << 20;
+
 struct Resolver<'d> {
     document: &'d Value,
     json: &'d JsonText,
     known: BTreeMap<String, Result<Value, Failed>>,
     under_way: Vec<String>,
+    /// How much references have brought in so far, about in bytes.
+    brought: usize,
     failed: BTreeSet<String>,
     unresolved: Vec<Unresolved>,
 }
@@ -114,6 +119,7 @@ impl<'d> Resolver<'d> {
             json,
             known: BTreeMap::new(),
             under_way: Vec::new(),
+            brought: 0,
             failed: BTreeSet::new(),
             unresolved: Vec::new(),
         }
@@ -201,8 +207,19 @@ impl<'d> Resolver<'d> {
         outcome.map(|()| Value::String(whole))
     }
 
-    /// The value that a reference at `at` names.
+    /// The value that a reference at `at` names, within the limit of what all references may bring.
     fn named(&mut self, at: &str, name: &str) -> Result<Value, Failed> {
+        let value = self.meant(at, name)?;
+        self.brought = self.brought.saturating_add(weight(&value));
+        if self.brought > MOST_BROUGHT {
+            let message = "references to references make this platform larger than any real one";
+            self.note(at, None, &format!("${{{name}}}"), "references-too-large", message, "write the value out, once");
+            return Err(Failed);
+        }
+        Ok(value)
+    }
+
+    fn meant(&mut self, at: &str, name: &str) -> Result<Value, Failed> {
         let mut here = String::new();
         // Borrowed as long as it stands in the document; what a reference on the way resolved to is owned.
         let mut value = Cow::Borrowed(self.document);
@@ -310,6 +327,16 @@ impl<'d> Resolver<'d> {
         if !self.unresolved.contains(&unresolved) {
             self.unresolved.push(unresolved);
         }
+    }
+}
+
+/// About how many bytes a value takes.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 1,
+        Value::Array(list) => 1 + list.iter().map(weight).sum::<usize>(),
+        Value::Object(map) => 1 + map.iter().map(|(key, value)| key.len() + weight(value)).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
     }
 }
 

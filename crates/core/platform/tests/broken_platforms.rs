@@ -123,6 +123,19 @@ fn a_value_that_the_schema_refuses_is_explained() {
 }
 
 #[test]
+fn references_that_multiply_are_stopped_before_they_fill_the_memory() {
+    let chained = |level: usize| format!("\"a{}\": \"{}\"", level + 1, format!("${{settings.a{level}}}").repeat(10));
+    let levels: Vec<String> = (0..12).map(chained).collect();
+    let text = format!(
+        "{{ \"kind\": \"small\", \"settings\": {{ \"a0\": \"{}\", {} }}, \"machines\": {{}} }}",
+        "x".repeat(100),
+        levels.join(", ")
+    );
+    let problems = check(&text).err().unwrap_or_default();
+    assert!(problems.iter().any(|problem| problem.code == "references-too-large"), "{problems:#?}");
+}
+
+#[test]
 fn a_reference_that_leads_nowhere_is_shown_where_it_stands() {
     let seen = seen(&[
         ("a misspelt name", settings!("\"home\": \"https://www.${settings.domian}/\"")),
