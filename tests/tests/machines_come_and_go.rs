@@ -1,9 +1,11 @@
 //! A machine is declared with one command, and gone with another.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use promises::{Platform, Program, TemplateSet};
 use serde_json::Value;
 
@@ -54,6 +56,37 @@ fn a_machine_that_is_added_keeps_the_comments_and_can_follow_at_once() -> Result
     promises::eventually("the removed machine is refused", || Ok((follow()?.code != Some(0)).then_some(())))?;
     // What it has, it keeps.
     assert_eq!(fs::read_to_string(folder.join("root/app/conf/app.json"))?, "{\"greeting\":\"hello\"}\n");
+    Ok(())
+}
+
+#[test]
+fn machines_that_are_added_at_the_same_time_are_all_declared() -> Result<()> {
+    let platform = Platform::little(&TemplateSet::little(), &["a"])?;
+    platform.write_text(COMMENTED)?;
+    let added = ["b", "c", "d", "e", "f", "g", "h", "i"];
+    let mut adding = Vec::new();
+    for name in added {
+        let command = platform.command()?.args(["machine", "add", name, "--role", "app", "--output", "json"]);
+        adding.push((name, thread::spawn(move || command.succeed())));
+    }
+    // Each was told another key, and that is the one that the leader has.
+    let mut keys = BTreeSet::new();
+    for (name, adding) in adding {
+        let printed = adding.join().map_err(|_| anyhow!("the command was not started"))??;
+        let printed: Value = serde_json::from_str(&printed)?;
+        let key = printed["follower"]["key"].as_str().context("the printed configuration holds a key")?.to_owned();
+        assert_eq!(fs::read_to_string(platform.path("leader/keys").join(name))?.trim_end(), key);
+        keys.insert(key);
+    }
+    assert_eq!(keys.len(), added.len());
+    let listed = platform.command()?.args(["machine", "list"]).succeed()?;
+    for name in added {
+        ensure!(listed.lines().any(|line| line.starts_with(&format!("{name} "))), "`{name}` is lost: {listed}");
+    }
+    let text = fs::read_to_string(platform.file())?;
+    for comment in ["// the platform of a test", "// said by all", "// the first"] {
+        ensure!(text.contains(comment), "`{comment}` is gone: {text}");
+    }
     Ok(())
 }
 
