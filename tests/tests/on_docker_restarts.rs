@@ -97,21 +97,25 @@ fn what_does_not_come_up_with_the_new_files_is_named_in_the_report() -> Result<(
 }
 
 #[test]
-fn a_change_that_was_written_while_the_engine_was_away_restarts_its_reader_later() -> Result<()> {
+fn nothing_is_written_while_the_engine_is_away_and_the_reader_restarts_once_when_it_is_back() -> Result<()> {
     let (engine, mut platform) = with_engine(&TemplateSet::little())?;
     platform.start()?;
     let folder = mount(&mut platform, "app/conf", "/app/conf")?;
     let reader = engine.run("reader", ImageName::StandIn, &["--volume", &folder])?;
-    // No engine answers there: the files are written, the restart stays owed.
+    let before = platform.machine("a")?.tree()?;
+    // No engine answers there: who would have to be restarted cannot be known.
     platform.machine("a")?.stop()?;
     platform.machine("a")?.configure("docker", json!("/nowhere/docker.sock"))?;
     platform.publish(|platform| platform.set("/greeting", json!("owed")))?;
-    let away = platform.machine("a")?.command("once")?.end()?;
-    ensure!(away.code != Some(0), "{away:?}");
     let since = engine.moment()?;
+    let away = platform.machine("a")?.command("once")?.end()?;
+    ensure!(away.code != Some(0) && away.errors.contains("/nowhere/docker.sock"), "{away:?}");
+    assert_eq!(platform.machine("a")?.tree()?, before);
+    assert_eq!(engine.starts_since(since)?, once(&[]));
     platform.machine("a")?.configure("docker", json!("/var/run/docker.sock"))?;
     platform.machine("a")?.start()?;
     platform.converged()?;
+    assert_eq!(platform.machine("a")?.read("app/conf/app.json")?, "{\"greeting\":\"owed\"}\n");
     assert_eq!(engine.starts_since(since)?, once(&[&reader]), "{}", platform.logs());
     assert_eq!(get(engine.standin(&reader)?, "/files/app/conf/app.json")?.text(), "{\"greeting\":\"owed\"}\n");
     Ok(())
