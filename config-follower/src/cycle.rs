@@ -94,6 +94,9 @@ impl<C: Containers> Follower<C> {
             Err(trouble) => Outcome::Failed { reason: Chain(&trouble).to_string() },
         };
         self.note(&outcome);
+        if outcome == Outcome::Unchanged {
+            self.take_back();
+        }
         if !matches!(outcome, Outcome::NoGoal { .. } | Outcome::Interrupted) {
             self.deliver(shutdown).await;
         }
@@ -293,6 +296,15 @@ impl<C: Containers> Follower<C> {
         self.tell(verdict, &Plan::nothing(revision), Payment::default());
     }
 
+    /// A machine that is as it should be without having been touched no longer refuses what it refused last.
+    fn take_back(&mut self) {
+        if let (Some(Verdict::Refused { .. }), Some(revision)) =
+            (&self.memory.status.verdict, self.memory.ledger.running())
+        {
+            self.tell(Verdict::Running { revision }, &Plan::nothing(revision), Payment::default());
+        }
+    }
+
     /// Puts down what the leader and `status` are to be told.
     fn tell(&mut self, verdict: Verdict, plan: &Plan, payment: Payment) {
         let mut services = payment.services;
@@ -308,6 +320,7 @@ impl<C: Containers> Follower<C> {
         }));
         services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         self.memory.status.services.clone_from(&services);
+        self.memory.status.verdict = Some(verdict.clone());
         let mut removed: Vec<RelativePath> = plan.removed().cloned().collect();
         removed.sort_unstable();
         self.memory.status.undelivered = Some(Report {

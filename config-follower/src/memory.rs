@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pconf_bundle::{Report, ServiceReport};
+use pconf_bundle::{Report, ServiceReport, Verdict};
 use pconf_daemon::Chain;
 use pconf_files::{FilesError, StateFolder, read_state};
 use pconf_names::RevisionId;
@@ -44,6 +44,8 @@ pub struct Status {
     pub last_contact: Option<String>,
     /// What went wrong in the last cycle.
     pub last_error: Option<Fault>,
+    /// What the last report says, whether the leader has taken it or not.
+    pub verdict: Option<Verdict>,
     /// The last report, if the leader has not taken it yet.
     pub undelivered: Option<Report>,
 }

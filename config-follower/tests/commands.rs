@@ -55,6 +55,13 @@ async fn plan_touches_nothing_and_once_does_it() {
 
     assert_eq!(run(&config, &["once"]).await, (Some(0), "running 1.1\n".to_owned(), String::new()));
     assert_eq!(machine.read("core/conf/core.yml"), "one");
+    // What an earlier cycle did is no news.
+    let status = machine.config().state.join("status.json");
+    let restarted = r#""services": [{"name": "core", "outcome": "restarted", "reason": "core/conf/core.yml"}]"#;
+    let text = std::fs::read_to_string(&status).unwrap();
+    assert!(text.contains(r#""services": []"#), "{text}");
+    std::fs::write(status, text.replace(r#""services": []"#, restarted)).unwrap();
+    assert_eq!(run(&config, &["once"]).await, (Some(0), "running 1.1\n".to_owned(), String::new()));
     let nothing = (Some(0), "revision 1.1: nothing to do\n".to_owned(), String::new());
     assert_eq!(run(&config, &["plan", "--detailed-exitcode"]).await, nothing);
     let (code, plan, _) = run(&config, &["plan", "--output", "json"]).await;

@@ -108,6 +108,22 @@ async fn a_link_in_the_place_of_a_file_refuses_the_bundle_and_touches_nothing() 
 }
 
 #[tokio::test]
+async fn the_leader_is_told_when_a_revision_that_was_refused_is_taken_back() {
+    let (machine, mut follower) = converged().await;
+    machine.leader.publish(set(1, "other"));
+    assert!(matches!(cycle(&mut follower).await, Outcome::Refused { .. }));
+    machine.leader.publish(set(1, "one"));
+    drop(follower);
+    let mut follower = machine.follower();
+    assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
+    assert_eq!(machine.leader.last_report().verdict, Verdict::Running { revision: revision(1) });
+    let reports = || machine.leader.change(|served| served.reports.len());
+    let before = reports();
+    assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
+    assert_eq!(reports(), before);
+}
+
+#[tokio::test]
 async fn a_container_that_its_operator_stopped_stays_stopped() {
     let (machine, mut follower) = converged().await;
     machine.engine.set_state("core", State::Exited { code: 0 });

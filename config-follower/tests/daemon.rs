@@ -28,7 +28,8 @@ fn start(machine: &TestMachine) -> (SocketAddr, Trigger, JoinHandle<anyhow::Resu
 }
 
 async fn notify(address: SocketAddr, revision: &str) -> Answer {
-    let timeouts = Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5), whole: Duration::from_secs(20) };
+    let timeouts =
+        Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5), whole: Duration::from_secs(20) };
     let client = Client::new(Direction::ToFollower, Clock::system(), timeouts, 4096, None).unwrap();
     let origin: Origin = format!("http://{address}").parse().unwrap();
     let mut headers = HeaderMap::new();

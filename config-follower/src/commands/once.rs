@@ -22,11 +22,13 @@ pub(super) async fn run(config: &Config, terminal: Terminal) -> anyhow::Result<E
     let running = memory.ledger.running();
     Ok(match outcome {
         Outcome::Unchanged | Outcome::Running(_) => {
+            // Otherwise they are of an earlier cycle.
+            let services = if outcome == Outcome::Unchanged { &[][..] } else { &memory.status.services };
             let mut text = running.map(|revision| format!("running {revision}\n")).unwrap_or_default();
-            for service in &memory.status.services {
+            for service in services {
                 text += &format!("  {}  {}  {}\n", coloured(service.outcome), service.name, service.reason);
             }
-            terminal.show(&text, || json!({ "running": running, "services": memory.status.services }));
+            terminal.show(&text, || json!({ "running": running, "services": services }));
             Ending::Done
         }
         Outcome::Refused { revision, reason } => {
