@@ -171,6 +171,8 @@ fn a_replayed_or_unsigned_notification_wakes_nobody() -> Result<()> {
     let (head, body) = notification.split_once("\r\n\r\n").context("an HTTP request")?;
     let replayed = promises::repeat(follower, &format!("POST /notify {head}"), body)?;
     assert_eq!(replayed.status, 401, "{}", replayed.text());
+    // As good as the one that was taken, but for having been taken.
+    ensure!(platform.machine("a")?.log()?.contains("rejection=Replayed"), "{}", platform.logs());
     let unsigned = post(follower, "/notify", "", "")?;
     assert_eq!(unsigned.status, 401, "{}", unsigned.text());
     // A real one comes after them: whatever they had caused would have been asked by then, too.
