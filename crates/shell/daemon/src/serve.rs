@@ -1,36 +1,82 @@
-//! Serving a router on a listener that is bound already, until asked to end.
+//! Serving a router on a listener that is bound already, until asked to end. Who connects and says nothing, or only half
+//! of it, costs a place for some seconds and no more.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
-use tokio::net::TcpListener;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Shutdown;
 
 /// How long requests in progress may go on after the wish to end.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a head may take to arrive, and how long a connection may be silent between two requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many connections are served at a time; more wait in the system's queue.
+const CONNECTIONS: usize = 1024;
+/// How long is waited when the system has no resources for another connection.
+const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`; requests in progress get five seconds to finish.
+/// Serves until `shutdown`; requests in progress get five seconds to finish. Handlers can extract
+/// `ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
 ///
-/// When the listener fails for good.
+/// None now: what the system refuses to accept is tried again.
 pub async fn serve(listener: TcpListener, router: Router, mut shutdown: Shutdown) -> std::io::Result<()> {
-    let mut limit = shutdown.clone();
-    // Small answers must not wait for the acknowledgement of the ones before.
-    let listener = listener.tap_io(|stream| {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = GracefulShutdown::new();
+    loop {
+        // Cancel-safe: a connection that is not accepted yet stays in the system's queue.
+        let (stream, from, place) = tokio::select! {
+            () = shutdown.requested() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        // Small answers must not wait for the acknowledgement of the ones before.
         let _ = stream.set_nodelay(true);
-    });
-    let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(async move { shutdown.requested().await });
-    // Neither arm loses anything: both end the serving.
-    tokio::select! {
-        served = served.into_future() => served,
-        () = async {
-            limit.requested().await;
-            tokio::time::sleep(GRACE).await;
-        } => Ok(()),
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(from));
+            router.call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            // How a connection ends concerns its other side only.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    let _unfinished = tokio::time::timeout(GRACE, connections.shutdown()).await;
+    Ok(())
+}
+
+/// The next connection, as soon as there is a place for it.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { std::future::pending().await };
+        match listener.accept().await {
+            Ok((stream, from)) => return (stream, from, place),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 }
 
@@ -62,6 +108,68 @@ mod tests {
         assert!(answer.ends_with("done"), "{answer}");
         serving.await??;
         assert!(TcpStream::connect(address).await.is_err());
+        Ok(())
+    }
+
+    /// What comes back for `request` until the other side closes.
+    async fn ask(address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
+        let mut client = TcpStream::connect(address).await?;
+        client.write_all(request).await?;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    #[tokio::test]
+    async fn half_a_head_and_silence_are_closed() -> Result<(), Box<dyn std::error::Error>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (_trigger, shutdown) = Shutdown::by_hand();
+        tokio::spawn(serve(listener, Router::new(), shutdown));
+        let within = HEAD_TIMEOUT + Duration::from_secs(2);
+        let both = async { tokio::join!(ask(address, b"GET / HTTP/1.1\r\nhost:"), ask(address, b"")) };
+        let (half, silent) = tokio::time::timeout(within, both).await?;
+        assert_eq!((half?, silent?), (String::new(), String::new()));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn handlers_know_who_asks() -> Result<(), Box<dyn std::error::Error>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (_trigger, shutdown) = Shutdown::by_hand();
+        let who = get(|ConnectInfo(from): ConnectInfo<SocketAddr>| async move { from.ip().to_string() });
+        tokio::spawn(serve(listener, Router::new().route("/", who), shutdown));
+        let answer = ask(address, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+        assert!(answer.ends_with("127.0.0.1"), "{answer}");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_does_not_hold_up_the_end() -> Result<(), Box<dyn std::error::Error>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (trigger, shutdown) = Shutdown::by_hand();
+        let serving = tokio::spawn(serve(listener, Router::new(), shutdown));
+        let mut idle = TcpStream::connect(address).await?;
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+        let _answer = idle.read(&mut [0; 1024]).await?;
+        trigger.pull();
+        tokio::time::timeout(Duration::from_secs(2), serving).await???;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_connection_too_many_waits_for_a_place() -> Result<(), Box<dyn std::error::Error>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let places = Arc::new(Semaphore::new(1));
+        let _waiting = (TcpStream::connect(address).await?, TcpStream::connect(address).await?);
+        let (.., place) = accept(&listener, &places).await;
+        let little = Duration::from_millis(50);
+        assert!(tokio::time::timeout(little, accept(&listener, &places)).await.is_err());
+        drop(place);
+        let _accepted = tokio::time::timeout(little, accept(&listener, &places)).await?;
         Ok(())
     }
 }

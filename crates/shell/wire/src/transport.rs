@@ -22,6 +22,10 @@ pub struct Timeouts {
     pub whole: Duration,
 }
 
+/// How long a connection is kept for the next question: less than our listeners keep it (ten seconds), so that no question
+/// meets a connection that is just being closed.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// No TLS client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
@@ -91,6 +95,7 @@ fn client(timeouts: Timeouts, authorities: Vec<Certificate>) -> Result<reqwest::
         .http1_only()
         .connect_timeout(timeouts.connect)
         .read_timeout(timeouts.read)
+        .pool_idle_timeout(IDLE)
         .build()
         .map_err(TrustError::Client)
 }
