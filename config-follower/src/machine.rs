@@ -64,17 +64,21 @@ impl<C: Containers> Machine<C> {
         Ok(tokio::task::spawn_blocking(move || look_all(&root, places)).await??)
     }
 
-    /// Every container but our own; `None` where there is no engine.
+    /// Every container that can read below the root, but our own; `None` where there is no engine.
     pub async fn containers(&self) -> Result<Option<Vec<Container>>, MachineError> {
         let Some(engine) = &self.engine else { return Ok(None) };
-        let mut all = engine.list().await?;
-        let own = all.iter().position(|container| Some(&container.id) == self.own.as_ref());
-        let root = match own.map(|own| all.swap_remove(own)) {
-            Some(own) => host_path(&own, &self.root)?,
+        let own = match &self.own {
+            Some(own) => engine.look(own).await?,
+            None => None,
+        };
+        let root = match &own {
+            Some(own) => host_path(own, &self.root)?,
             None => resolved(&self.root),
         };
         let root = root.to_string_lossy().into_owned();
-        Ok(Some(all.into_iter().map(|container| planned(container, &root)).collect()))
+        let mut readers = engine.list(|mount| reads(mount, &root).is_some()).await?;
+        readers.retain(|container| own.as_ref().is_none_or(|own| own.id != container.id));
+        Ok(Some(readers.into_iter().map(|container| planned(container, &root)).collect()))
     }
 
     /// Removes drafts that a crash left in the folders on the way to these files.
@@ -116,14 +120,16 @@ fn resolved(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// What a mount shows of the root. A source that this process cannot see (it runs in a container) stays as the engine
+/// wrote it.
+fn reads(mount: &Mount, root: &str) -> Option<Reads> {
+    let direct = Reads::of_mount(root, &mount.source.to_string_lossy());
+    direct.or_else(|| Reads::of_mount(root, &resolved(&mount.source).to_string_lossy()))
+}
+
 fn planned(container: pconf_containers::Container, root: &str) -> Container {
-    // A source that this process cannot see (it runs in a container) stays as the engine wrote it.
-    let shows = |mount: &Mount| {
-        let direct = Reads::of_mount(root, &mount.source.to_string_lossy());
-        direct.or_else(|| Reads::of_mount(root, &resolved(&mount.source).to_string_lossy()))
-    };
     Container {
-        reads: container.mounts.iter().filter_map(shows).collect(),
+        reads: container.mounts.iter().filter_map(|mount| reads(mount, root)).collect(),
         state: match container.state {
             State::Running | State::Restarting => ContainerState::Up,
             State::Paused | State::Exited { .. } | State::Created => ContainerState::Stopped,

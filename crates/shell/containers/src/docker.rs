@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, MountPoint};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, RestartContainerOptions};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -54,19 +54,24 @@ impl Docker {
 }
 
 impl Containers for Docker {
-    async fn list(&self) -> Result<Vec<Container>, EngineError> {
+    async fn list(&self, matters: impl Fn(&Mount) -> bool) -> Result<Vec<Container>, EngineError> {
         let client = self.connect(ANSWER).await?;
         let all = ListContainersOptionsBuilder::new().all(true).build();
         let summaries = within(ANSWER, "list its containers", client.list_containers(Some(all))).await?;
         let summaries = summaries.map_err(|source| refused("list its containers", source))?;
-        let ids = summaries.into_iter().filter_map(|summary| summary.id);
-        let looks = futures_util::stream::iter(ids.map(|id| inspect(&client, id))).buffered(SIDE_BY_SIDE);
+        let readers = summaries.into_iter().filter_map(|summary| {
+            let does_matter = mounts(summary.mounts.unwrap_or_default()).iter().any(&matters);
+            let name = summary.names.unwrap_or_default().into_iter().next().unwrap_or_default();
+            does_matter.then_some((summary.id?, plain(&name).to_owned()))
+        });
+        let looks = readers.map(|(id, name)| inspect(&client, id, name));
+        let looks = futures_util::stream::iter(looks).buffered(SIDE_BY_SIDE);
         // One that went since it was listed is no container of the machine any more.
         looks.try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await
     }
 
     async fn look(&self, id: &str) -> Result<Option<Container>, EngineError> {
-        inspect(&self.connect(ANSWER).await?, id.to_owned()).await
+        inspect(&self.connect(ANSWER).await?, id.to_owned(), id.to_owned()).await
     }
 
     async fn restart(&self, container: &Container) -> Result<(), EngineError> {
@@ -80,9 +85,9 @@ impl Containers for Docker {
     }
 }
 
-async fn inspect(client: &bollard::Docker, id: String) -> Result<Option<Container>, EngineError> {
+async fn inspect(client: &bollard::Docker, id: String, name: String) -> Result<Option<Container>, EngineError> {
     check_name(&id)?;
-    let action = format!("inspect {id}");
+    let action = format!("inspect {name}");
     match within(ANSWER, &action, client.inspect_container(&id, None::<InspectContainerOptions>)).await? {
         Ok(answer) => Ok(Some(container(id, answer))),
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
@@ -95,13 +100,9 @@ fn container(id: String, answer: ContainerInspectResponse) -> Container {
     let state = answer.state.unwrap_or_default();
     let code = state.exit_code.unwrap_or(0);
     let grace = answer.config.and_then(|config| config.stop_timeout);
-    let mounts = answer.mounts.unwrap_or_default().into_iter().filter_map(|mount| {
-        let source = mount.source.filter(|source| source.starts_with('/'))?;
-        Some(Mount { source: source.into(), destination: mount.destination?.into() })
-    });
     Container {
         id: answer.id.unwrap_or(id),
-        name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
+        name: plain(&name).to_owned(),
         state: match state.status {
             Some(ContainerStateStatusEnum::RUNNING) => State::Running,
             Some(ContainerStateStatusEnum::RESTARTING) => State::Restarting,
@@ -110,11 +111,24 @@ fn container(id: String, answer: ContainerInspectResponse) -> Container {
             _ => State::Exited { code },
         },
         started: state.started_at.unwrap_or_default(),
-        mounts: mounts.collect(),
+        mounts: mounts(answer.mounts.unwrap_or_default()),
         stop_grace: grace.map_or(DEFAULT_GRACE, |seconds| {
             u64::try_from(seconds).map_or(LONGEST_GRACE, Duration::from_secs).min(LONGEST_GRACE)
         }),
     }
+}
+
+/// A name without the slash that the engine writes before it.
+fn plain(name: &str) -> &str {
+    name.strip_prefix('/').unwrap_or(name)
+}
+
+fn mounts(points: Vec<MountPoint>) -> Vec<Mount> {
+    let mount = |point: MountPoint| {
+        let source = point.source.filter(|source| source.starts_with('/'))?;
+        Some(Mount { source: source.into(), destination: point.destination?.into() })
+    };
+    points.into_iter().filter_map(mount).collect()
 }
 
 /// Docker's alphabet for names and ids. bollard puts them into the path as they are, so `a/../b` would be sent as `b`.

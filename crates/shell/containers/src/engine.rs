@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Container;
+use crate::{Container, Mount};
 
 /// An engine that runs containers.
 #[allow(async_fn_in_trait, reason = "used with concrete types on one thread; nobody needs the futures to be Send")]
 pub trait Containers {
-    /// Every container of the machine, running or not.
-    async fn list(&self) -> Result<Vec<Container>, EngineError>;
+    /// Every container of the machine, running or not, that has a mount for which `matters` holds. About any other
+    /// container nothing is asked, so one that is stuck is in nobody's way.
+    async fn list(&self, matters: impl Fn(&Mount) -> bool) -> Result<Vec<Container>, EngineError>;
 
     /// One container; `None` when it is gone.
     async fn look(&self, id: &str) -> Result<Option<Container>, EngineError>;

@@ -79,9 +79,10 @@ impl Fake {
 }
 
 impl Containers for Fake {
-    async fn list(&self) -> Result<Vec<Container>, EngineError> {
+    async fn list(&self, matters: impl Fn(&Mount) -> bool) -> Result<Vec<Container>, EngineError> {
         self.answer(|inner| {
-            let answer = inner.containers.clone();
+            let mut answer = inner.containers.clone();
+            answer.retain(|container| container.mounts.iter().any(&matters));
             for late in std::mem::take(&mut inner.late) {
                 inner.containers.retain(|container| container.name != late.name);
                 inner.containers.push(late);

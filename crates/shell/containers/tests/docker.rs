@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pconf_containers::{Containers as _, Docker, Restarted, State, restart};
+use pconf_containers::{Containers as _, Docker, Mount, Restarted, State, restart};
 
 const SOCKET: &str = "/var/run/docker.sock";
 
@@ -100,7 +100,10 @@ async fn the_engine_tells_who_mounts_what_and_how_long_stopping_may_take() {
     let by_volume = bench.start("by-volume", &["-v", &format!("{volume}:/data"), "-v", &folder]);
     run(Command::new("docker").args(["stop", "-t", "5", &by_volume]));
 
-    let all = Docker::at(Path::new(SOCKET)).list().await.unwrap();
+    let unrelated = bench.start("unrelated", &["-v", &format!("{}:/conf", bench.folder.path().display())]);
+    let below = |mount: &Mount| mount.source.starts_with(&conf) || mount.source.ends_with("_data");
+    let all = Docker::at(Path::new(SOCKET)).list(below).await.unwrap();
+    assert!(all.iter().all(|container| container.id != unrelated), "nothing is asked about it");
     let find = |id: &str| all.iter().find(|container| container.id == id).unwrap();
     let sources = |id: &str| find(id).mounts.iter().map(|mount| mount.source.clone()).collect::<Vec<_>>();
     assert_eq!(sources(&by_folder), std::slice::from_ref(&conf));
@@ -161,7 +164,7 @@ async fn a_container_that_was_removed_is_gone() {
 
 #[tokio::test]
 async fn an_engine_that_is_not_there_is_named() {
-    let error = Docker::at(Path::new("/nowhere/docker.sock")).list().await.unwrap_err();
+    let error = Docker::at(Path::new("/nowhere/docker.sock")).list(|_| true).await.unwrap_err();
     let expected =
         "cannot reach the Docker engine at `/nowhere/docker.sock` (is it running, and may this user use it?)";
     assert_eq!(error.to_string(), expected);
