@@ -26,13 +26,16 @@ use crate::refusal::refuse;
 /// How long the body of a verified head may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// To which multiple of seconds a time ahead of the clock is rounded up before it is kept.
+const KEPT_STEP: u64 = 10;
+
 /// What a receiver has to know of those who may ask.
 pub trait Peers: Send + Sync + 'static {
     /// The keys of a known id. A revoked machine's are found too: it gets a signed refusal from its handler.
     fn keys(&self, id: &KeyId) -> Option<Arc<Keys>>;
 
-    /// Keeps, through a restart, that a request of `id` was accepted which was created `at`, ahead of our clock. Given
-    /// back to [`Receiver::new`] by the next life; only the largest of each key counts.
+    /// Keeps, through a restart, that requests of `id` were accepted which were created up to `at`, ahead of our clock.
+    /// Given back to [`Receiver::new`] by the next life; each call for a key has a larger time than the one before.
     ///
     /// # Errors
     ///
@@ -48,6 +51,8 @@ pub struct Receiver<P> {
     clock: Clock,
     longest_body: usize,
     replays: Mutex<ReplayGuard>,
+    /// What [`Peers::remember_ahead`] keeps.
+    kept: Mutex<BTreeMap<KeyId, UnixSeconds>>,
 }
 
 /// A verified request.
@@ -111,8 +116,9 @@ impl<P: Peers> Receiver<P> {
         longest_body: usize,
         ahead: BTreeMap<KeyId, UnixSeconds>,
     ) -> Self {
-        let replays = Mutex::new(ReplayGuard::new(ReplayLimits::default(), clock.now(), ahead));
-        Self { direction, authorities: RwLock::new(authorities), peers, clock, longest_body, replays }
+        let replays = Mutex::new(ReplayGuard::new(ReplayLimits::default(), clock.now(), ahead.clone()));
+        let (authorities, kept) = (RwLock::new(authorities), Mutex::new(ahead));
+        Self { direction, authorities, peers, clock, longest_body, replays, kept }
     }
 
     /// Answers to these authorities from now on.
@@ -154,21 +160,37 @@ impl<P: Peers> Receiver<P> {
     }
 
     fn verify(&self, head: &Parts) -> Result<VerifiedHead, Box<Response<Body>>> {
-        let authorities = self.authorities.read().unwrap_or_else(PoisonError::into_inner);
-        let authentic = verify_head(head, self.direction, &authorities, |id| self.peers.keys(id))
-            .map_err(|refusal| Box::new(refuse(&refusal)))?;
+        let authentic = {
+            let authorities = self.authorities.read().unwrap_or_else(PoisonError::into_inner);
+            verify_head(head, self.direction, &authorities, |id| self.peers.keys(id))
+        };
+        let authentic = authentic.map_err(|refusal| Box::new(refuse(&refusal)))?;
         let admitted = {
             let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
             authentic.admit(&mut replays, self.clock.now())
         };
         let verified = admitted.map_err(|rejected| Box::new(self.reject(&rejected.question, rejected.rejection)))?;
-        match verified.ahead.map(|at| self.peers.remember_ahead(verified.key_id(), at)) {
+        match verified.ahead.map(|at| self.remember(verified.key_id(), at)) {
             None | Some(Ok(())) => Ok(verified),
             Some(Err(fault)) => {
                 error!(key = %verified.key_id(), error = %fault, "cannot keep that a request came from a clock ahead of ours");
                 Err(Box::new(sign(&verified.without_body(), problem(&Code::Internal.into()), self.clock.now().wall)))
             }
         }
+    }
+
+    /// Has `at` kept through a restart, rounded up: one write serves the requests of some seconds. The next life refuses
+    /// that much more with its time, which soon is later.
+    fn remember(&self, id: &KeyId, at: UnixSeconds) -> io::Result<()> {
+        // Held while writing: nobody may rely on a floor that is not on the disk yet.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.get(id).is_some_and(|floor| at <= *floor) {
+            return Ok(());
+        }
+        let floor = UnixSeconds(at.0.div_ceil(KEPT_STEP).saturating_mul(KEPT_STEP));
+        self.peers.remember_ahead(id, floor)?;
+        kept.insert(id.clone(), floor);
+        Ok(())
     }
 
     fn reject(&self, question: &Question, rejection: Rejection) -> Response<Body> {
