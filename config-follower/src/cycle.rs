@@ -113,7 +113,7 @@ impl<C: Containers> Follower<C> {
             Ok(Pulled::Goal(goal)) => self.reach(*goal, shutdown).await,
             Ok(Pulled::Unchanged) => {
                 if self.has_drifted().await? {
-                    info!("files are not as they were written: putting them right");
+                    info!("the files are not as they were left: putting them right");
                     return match self.pull(None, shutdown).await {
                         Some(Ok(Pulled::Goal(goal))) => self.reach(*goal, shutdown).await,
                         Some(Ok(Pulled::Unchanged)) => Ok(Outcome::Unchanged),
@@ -147,9 +147,10 @@ impl<C: Containers> Follower<C> {
     }
 
     async fn has_drifted(&self) -> Result<bool, Trouble> {
-        let files = self.memory.ledger.files.iter();
-        let places = files.map(|(path, record)| (path.clone(), BTreeSet::from([record.size]))).collect();
-        Ok(self.memory.ledger.has_drifted(&self.machine.look(places).await?))
+        let ledger = &self.memory.ledger;
+        let files = ledger.files.iter().map(|(path, record)| (path.clone(), BTreeSet::from([record.size])));
+        let directories = ledger.directories.iter().map(|path| (path.clone(), BTreeSet::new()));
+        Ok(ledger.has_drifted(&self.machine.look(files.chain(directories).collect()).await?))
     }
 
     /// Brings the machine to `goal`.
@@ -375,9 +376,9 @@ impl<C: Containers> Follower<C> {
     }
 }
 
-/// Every file that an unfinished attempt may have begun to write.
+/// Every file and folder that an unfinished attempt may have begun to make.
 fn touched(ledger: &Ledger) -> Vec<RelativePath> {
-    ledger.files.keys().chain(ledger.intended.keys()).cloned().collect()
+    ledger.files.keys().chain(ledger.intended.keys()).chain(&ledger.directories).cloned().collect()
 }
 
 fn list(files: &BTreeSet<RelativePath>) -> String {

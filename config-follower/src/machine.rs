@@ -81,12 +81,12 @@ impl<C: Containers> Machine<C> {
         Ok(Some(readers.into_iter().map(|container| planned(container, &root)).collect()))
     }
 
-    /// Removes drafts that a crash left in the folders on the way to these files.
-    pub async fn clean_up(&self, files: Vec<RelativePath>) -> Result<(), MachineError> {
+    /// Removes drafts that a crash left in the folders on the way to these places.
+    pub async fn clean_up(&self, places: Vec<RelativePath>) -> Result<(), MachineError> {
         let root = self.root.clone();
         let work = move || -> Result<(), FilesError> {
             let root = Root::create(&root)?;
-            let above = files.iter().flat_map(|file| std::iter::successors(file.parent(), RelativePath::parent));
+            let above = places.iter().flat_map(|place| std::iter::successors(place.parent(), RelativePath::parent));
             let folders: BTreeSet<RelativePath> = above.collect();
             root.clean_drafts(None)?;
             folders.iter().try_for_each(|folder| root.clean_drafts(Some(folder)).map(drop))

@@ -261,6 +261,16 @@ async fn a_file_that_somebody_changed_is_put_right_again() {
 }
 
 #[tokio::test]
+async fn a_data_folder_that_vanished_is_made_again() {
+    let (machine, mut follower) = converged().await;
+    std::fs::remove_dir(machine.root().join("core/data")).unwrap();
+    assert_eq!(cycle(&mut follower).await, running(1));
+    assert!(machine.root().join("core/data").is_dir());
+    assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
+    assert_eq!(machine.engine.restarts(), ["core", "hfs"]);
+}
+
+#[tokio::test]
 async fn a_report_that_was_not_taken_is_sent_again() {
     let (machine, mut follower) = converged().await;
     machine.leader.change(|served| served.takes_no_reports = true);

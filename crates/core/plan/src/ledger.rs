@@ -31,6 +31,9 @@ pub struct Ledger {
     pub changing: BTreeSet<RelativePath>,
     /// Folders that we made on the way to files; removed when they are empty and no longer needed.
     pub folders: BTreeSet<RelativePath>,
+    /// Folders of data and logs that the set names. They are never removed.
+    #[serde(default)]
+    pub directories: BTreeSet<RelativePath>,
     /// Restarts that are owed, by the container's name.
     pub owed: BTreeMap<String, Debt>,
 }
@@ -139,6 +142,7 @@ impl Ledger {
                 self.intended.insert(path, record);
             }
         }
+        self.directories.extend(directories(goal));
         for step in &plan.steps {
             if let Step::MakeFolder { path, keep: false, .. } = step {
                 self.folders.insert(path.clone());
@@ -168,6 +172,7 @@ impl Ledger {
         self.phase = Phase::Written;
         self.files = records(goal).collect();
         self.intended.clear();
+        self.directories = directories(goal).collect();
         // A folder that is no longer needed was removed, or holds what is not ours.
         self.folders.retain(|folder| goal.files.iter().any(|file| file.path.is_within(folder)));
         self.still_up(containers);
@@ -203,13 +208,16 @@ impl Ledger {
         });
     }
 
-    /// Whether a file that is ours is no longer as we wrote it; `disk` tells what stands at the paths of `files`.
+    /// Whether a file that is ours is no longer as we wrote it, or a folder of data is missing; `disk` tells what stands at
+    /// the paths of `files` and `directories`.
     #[must_use]
     pub fn has_drifted(&self, disk: &BTreeMap<RelativePath, OnDisk>) -> bool {
-        self.files.iter().any(|(path, record)| {
-            let (digest, owner, mode) = (Some(record.digest), record.owner, record.mode.bits());
-            disk.get(path) != Some(&OnDisk::File { digest, owner, mode })
-        })
+        let is_missing = |path| matches!(disk.get(path), None | Some(OnDisk::Nothing));
+        self.directories.iter().any(is_missing)
+            || self.files.iter().any(|(path, record)| {
+                let (digest, owner, mode) = (Some(record.digest), record.owner, record.mode.bits());
+                disk.get(path) != Some(&OnDisk::File { digest, owner, mode })
+            })
     }
 
     /// After the last restart: the revision runs. A container that its operator stopped may still be owed.
@@ -217,6 +225,10 @@ impl Ledger {
         self.applied = self.attempt.take().or_else(|| self.applied.take());
         self.phase = Phase::Settled;
     }
+}
+
+fn directories(goal: &Bundle) -> impl Iterator<Item = RelativePath> {
+    goal.directories.iter().map(|directory| directory.path.clone())
 }
 
 fn records(goal: &Bundle) -> impl Iterator<Item = (RelativePath, Record)> {
