@@ -63,9 +63,7 @@ pub enum PullError {
 
 fn way_out(code: Code) -> &'static str {
     match code {
-        Code::RoleForbidden => {
-            "; compare `role` in config-follower.json with this machine's role in platform.json"
-        }
+        Code::RoleForbidden => "; compare `role` in config-follower.json with this machine's role in platform.json",
         Code::KeyRevoked => "; add the machine to platform.json, or give it a new key: `config-leader machine add`",
         Code::Starting => "; it has published nothing yet: see `config-leader check`",
         _ => "",

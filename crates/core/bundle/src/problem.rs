@@ -21,8 +21,6 @@ pub enum Code {
     KeyRevoked,
     /// The machine has another role.
     RoleForbidden,
-    /// No machine has that role.
-    UnknownRole,
     /// The request makes no sense.
     BadRequest,
     /// Nothing is there.
@@ -35,8 +33,6 @@ pub enum Code {
     BodyTooLarge,
     /// The head is longer than the receiver takes.
     HeadTooLarge,
-    /// Too many requests.
-    RateLimited,
     /// The receiver cannot take more for now.
     Overloaded,
     /// The receiver has nothing to serve yet.
@@ -69,12 +65,11 @@ impl Code {
             Self::Unauthenticated | Self::ClockSkew | Self::Replayed => StatusCode::UNAUTHORIZED,
             Self::DigestMismatch | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::KeyRevoked | Self::RoleForbidden => StatusCode::FORBIDDEN,
-            Self::UnknownRole | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::Starting => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -88,14 +83,12 @@ impl Code {
             Self::DigestMismatch => "Digest mismatch",
             Self::KeyRevoked => "Key revoked",
             Self::RoleForbidden => "Role forbidden",
-            Self::UnknownRole => "Unknown role",
             Self::BadRequest => "Bad request",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::NotAcceptable => "Not acceptable",
             Self::BodyTooLarge => "Body too large",
             Self::HeadTooLarge => "Head too large",
-            Self::RateLimited => "Rate limited",
             Self::Overloaded => "Overloaded",
             Self::Starting => "Starting",
             Self::Internal => "Internal error",

@@ -19,10 +19,8 @@ pub const PROBLEM: &str = "application/problem+json";
 
 /// The header that names the revision of a `200` bundle: `<epoch>.<number>`.
 pub const CONF_REVISION: HeaderName = HeaderName::from_static("conf-revision");
-/// `Prefer: wait=N` (RFC 7240).
+/// `Prefer` (RFC 7240): covered by signatures, asked for by nobody yet.
 pub const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// The longest wait for another revision that can be asked for, in seconds.
-pub const LONGEST_WAIT: u64 = 55;
 
 /// The path of a role's bundle.
 #[must_use]
@@ -34,19 +32,6 @@ pub fn configuration(role: &RoleName) -> String {
 #[must_use]
 pub fn role_of(path: &str) -> Option<RoleName> {
     path.strip_prefix("/conf/")?.parse().ok()
-}
-
-/// The value of `Prefer` that asks to wait up to `seconds` for another revision; at most [`LONGEST_WAIT`].
-#[must_use]
-pub fn prefer_wait(seconds: u64) -> String {
-    format!("wait={}", seconds.min(LONGEST_WAIT))
-}
-
-/// The seconds that a `Prefer` value asks to wait; `None` unless it is exactly `wait=N` with N within bounds.
-#[must_use]
-pub fn preferred_wait(value: &str) -> Option<u64> {
-    let seconds: u64 = value.strip_prefix("wait=")?.parse().ok()?;
-    (seconds <= LONGEST_WAIT && prefer_wait(seconds) == value).then_some(seconds)
 }
 
 #[cfg(test)]
@@ -61,14 +46,5 @@ mod tests {
             assert_eq!(role_of(bad), None, "{bad}");
         }
         Ok(())
-    }
-
-    #[test]
-    fn a_wait_is_bounded() {
-        assert_eq!(prefer_wait(3600), "wait=55");
-        assert_eq!(preferred_wait("wait=55"), Some(55));
-        for bad in ["wait=56", "wait=05", "wait=+5", "wait=", "wait=5, respond-async", "respond-async"] {
-            assert_eq!(preferred_wait(bad), None, "{bad}");
-        }
     }
 }
