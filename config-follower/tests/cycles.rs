@@ -271,6 +271,17 @@ async fn a_data_folder_that_vanished_is_made_again() {
 }
 
 #[tokio::test]
+async fn a_container_that_is_removed_during_its_restart_or_out_of_sight_for_a_moment_has_not_failed() {
+    for script in [Script::Vanishes, Script::Blinks] {
+        let (machine, mut follower) = converged().await;
+        machine.engine.script("core", Some(script));
+        machine.leader.publish(set(2, "two"));
+        assert_eq!(cycle(&mut follower).await, running(2), "{script:?}");
+        assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
+    }
+}
+
+#[tokio::test]
 async fn a_report_that_was_not_taken_is_sent_again() {
     let (machine, mut follower) = converged().await;
     machine.leader.change(|served| served.takes_no_reports = true);

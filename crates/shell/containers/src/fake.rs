@@ -19,6 +19,7 @@ struct Inner {
     restarts: Vec<String>,
     starts: u64,
     is_down: bool,
+    does_blink: bool,
 }
 
 /// What happens when a container is restarted.
@@ -28,6 +29,10 @@ pub enum Script {
     Dies(i64),
     /// The engine answers with an error.
     Errs,
+    /// It is removed just before, so the engine answers with an error.
+    Vanishes,
+    /// It holds, but the next question about it gets an error.
+    Blinks,
 }
 
 impl Fake {
@@ -92,7 +97,12 @@ impl Containers for Fake {
     }
 
     async fn look(&self, id: &str) -> Result<Option<Container>, EngineError> {
-        self.answer(|inner| inner.containers.iter().find(|container| container.id == id).cloned())
+        self.answer(|inner| {
+            if std::mem::take(&mut inner.does_blink) {
+                return Err(down());
+            }
+            Ok(inner.containers.iter().find(|container| container.id == id).cloned())
+        })?
     }
 
     async fn restart(&self, container: &Container) -> Result<(), EngineError> {
@@ -100,7 +110,11 @@ impl Containers for Fake {
             inner.starts += 1;
             inner.restarts.push(container.name.clone());
             let script = inner.script.get(&container.name).copied();
-            if script == Some(Script::Errs) {
+            if script == Some(Script::Vanishes) {
+                inner.containers.retain(|each| each.id != container.id);
+            }
+            inner.does_blink = script == Some(Script::Blinks);
+            if matches!(script, Some(Script::Errs | Script::Vanishes)) {
                 let action = format!("restart {}", container.name);
                 return Err(EngineError::Refused { action, source: "driver failed".into() });
             }
@@ -108,7 +122,7 @@ impl Containers for Fake {
                 each.started = format!("start {}", inner.starts);
                 each.state = match script {
                     Some(Script::Dies(code)) => State::Exited { code },
-                    Some(Script::Errs) | None => State::Running,
+                    Some(Script::Errs | Script::Vanishes | Script::Blinks) | None => State::Running,
                 };
             }
             Ok(())

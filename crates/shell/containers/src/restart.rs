@@ -44,6 +44,8 @@ pub async fn restart(engine: &impl Containers, id: &str) -> Restarted {
     if let Err(error) = engine.restart(&before).await {
         let reason = said(&error);
         return match error {
+            // Removed since it was looked at.
+            EngineError::Refused { .. } if matches!(engine.look(id).await, Ok(None)) => Restarted::Gone,
             EngineError::Unreachable { .. } | EngineError::NoName(_) => Restarted::NotTried { reason },
             EngineError::Refused { .. } | EngineError::TooSlow { .. } => Restarted::Failed { reason },
         };
@@ -55,7 +57,15 @@ async fn watch(engine: &impl Containers, before: &Container) -> Result<Restarted
     let enough = Instant::now() + SETTLE;
     let mut first: Option<String> = None;
     loop {
-        let Some(now) = engine.look(&before.id).await? else { return Ok(Restarted::Gone) };
+        let now = match engine.look(&before.id).await {
+            Ok(Some(now)) => now,
+            Ok(None) => return Ok(Restarted::Gone),
+            Err(error) if Instant::now() >= enough => return Err(error),
+            Err(_) => {
+                sleep(GLANCE).await;
+                continue;
+            }
+        };
         let started = first.get_or_insert_with(|| now.started.clone());
         if let Some(reason) = fault(before, started, &now) {
             return Ok(Restarted::Failed { reason });
