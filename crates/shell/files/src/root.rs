@@ -1,7 +1,9 @@
 //! A folder by its descriptor, and the one way to a path below it.
 
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use pconf_names::RelativePath;
@@ -28,7 +30,13 @@ impl Root {
 
     /// Opens a folder, making it (and the folders above it) with mode 0755 where it is missing.
     pub fn create(path: &Path) -> Result<Self, FilesError> {
+        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
         std::fs::create_dir_all(path).attempt("make the folder", path)?;
+        for folder in missing {
+            // Whatever the umask of this process: containers of other users have to get through.
+            std::fs::set_permissions(folder, Permissions::from_mode(0o755)).attempt("set the mode of", folder)?;
+        }
         Self::open(path)
     }
 
