@@ -100,7 +100,7 @@ impl<C: Containers> Follower<C> {
         if !matches!(outcome, Outcome::NoGoal { .. } | Outcome::Interrupted) {
             self.deliver(shutdown).await;
         }
-        if let Err(fault) = self.memory.save_status() {
+        if let Err(fault) = self.memory.note_status() {
             warn!(error = %Chain(&fault), "the status could not be kept; nothing depends on it");
         }
         outcome
@@ -205,8 +205,11 @@ impl<C: Containers> Follower<C> {
         let containers = self.machine.containers().await?.unwrap_or_default();
         self.memory.ledger.written(goal, &containers);
         self.memory.ledger.settle(&containers);
-        self.memory.save_ledger()?;
         let (restarts, stopped) = owed_restarts(&self.memory.ledger, &containers);
+        // Where nobody waits for a restart, the end of the payment is a moment away and saves the same.
+        if !restarts.is_empty() {
+            self.memory.save_ledger()?;
+        }
         let owed = &self.memory.ledger.owed;
         let untouched = plan.untouched.into_iter().filter(|name| !owed.contains_key(name)).collect();
         Ok(Plan { restarts, stopped, untouched, ..plan })

@@ -99,18 +99,17 @@ impl Memory {
 
     /// Makes the ledger durable.
     pub fn save_ledger(&self) -> Result<(), MemoryError> {
-        self.save(LEDGER, &self.ledger)
+        Ok(self.folder.write(LEDGER, &self.written(LEDGER, &self.ledger)?)?)
     }
 
-    /// Makes the status durable.
-    pub fn save_status(&self) -> Result<(), MemoryError> {
-        self.save(STATUS, &self.status)
+    /// Puts down the status. Nothing is decided by it, so nobody waits for the disk.
+    pub fn note_status(&self) -> Result<(), MemoryError> {
+        Ok(self.folder.note(STATUS, &self.written(STATUS, &self.status)?)?)
     }
 
-    fn save(&self, name: &str, content: &impl Serialize) -> Result<(), MemoryError> {
+    fn written(&self, name: &str, content: &impl Serialize) -> Result<Vec<u8>, MemoryError> {
         let json = serde_json::to_vec_pretty(&Versioned { version: VERSION, content });
-        let json = json.map_err(|error| MemoryError::Damaged(self.folder.file(name), error))?;
-        Ok(self.folder.write(name, &json)?)
+        json.map_err(|error| MemoryError::Damaged(self.folder.file(name), error))
     }
 
     /// Notes that all is well.

@@ -109,7 +109,7 @@ impl StatusBoard {
 
     fn keep(&self) {
         let bytes = serde_json::to_vec_pretty(&*self.heard());
-        let kept = bytes.map_err(anyhow::Error::from).and_then(|bytes| Ok(self.state.write(STATE, &bytes)?));
+        let kept = bytes.map_err(anyhow::Error::from).and_then(|bytes| Ok(self.state.note(STATE, &bytes)?));
         if let Err(error) = kept {
             warn!(error = %Chain(error.as_ref()), "cannot keep what followers reported: a restart would forget it");
         }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::error::{Attempt as _, FilesError};
 use crate::root::{FOLDER, Root};
-use crate::write::replace;
+use crate::write::{note, replace};
 
 /// A folder (0700) for one process's state; held until dropped, by a lock that a crash releases too.
 #[derive(Debug)]
@@ -43,6 +43,14 @@ impl StateFolder {
     /// Replaces a state file; see [`write_state`].
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FilesError> {
         write_state(&self.file(name), bytes)
+    }
+
+    /// Replaces a state file that nothing is decided by: whole for every reader, but a power cut may lose it.
+    pub fn note(&self, name: &str, bytes: &[u8]) -> Result<(), FilesError> {
+        let path = self.file(name);
+        rustix::fs::openat(CWD, &self.path, FOLDER, Mode::empty())
+            .and_then(|folder| note(folder.as_fd(), name, bytes, 0o600))
+            .attempt("write", &path)
     }
 
     /// The bytes of a state file, or `None`; see [`read_state`].

@@ -60,12 +60,27 @@ pub(crate) fn replace(
     owner: Option<Owner>,
     mode: u32,
 ) -> Result<(), Errno> {
-    place(folder, name, bytes, owner, mode, RenameFlags::empty())
+    place(folder, name, bytes, owner, mode, RenameFlags::empty(), Lasting::Synced)
+}
+
+/// As [`replace`], for what nothing is decided by: readers see the old bytes or the new ones, but the system takes its time
+/// to bring them to the disk.
+pub(crate) fn note(folder: BorrowedFd<'_>, name: &str, bytes: &[u8], mode: u32) -> Result<(), Errno> {
+    place(folder, name, bytes, None, mode, RenameFlags::empty(), Lasting::Eventually)
 }
 
 /// As [`replace`], but an existing file stays as it is and gives `EEXIST`.
 pub(crate) fn create(folder: BorrowedFd<'_>, name: &str, bytes: &[u8], mode: u32) -> Result<(), Errno> {
-    place(folder, name, bytes, None, mode, RenameFlags::NOREPLACE)
+    place(folder, name, bytes, None, mode, RenameFlags::NOREPLACE, Lasting::Synced)
+}
+
+/// When bytes are on the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lasting {
+    /// Before the call returns.
+    Synced,
+    /// When the system gets to it.
+    Eventually,
 }
 
 fn place(
@@ -75,17 +90,21 @@ fn place(
     owner: Option<Owner>,
     mode: u32,
     flags: RenameFlags,
+    lasting: Lasting,
 ) -> Result<(), Errno> {
     let draft = draft_name();
-    let moved = make_draft(folder, &draft, bytes, owner, mode)
+    let moved = make_draft(folder, &draft, bytes, owner, mode, lasting)
         .and_then(|()| rustix::fs::renameat_with(folder, &*draft, folder, name, flags));
     if let Err(error) = moved {
         // The draft may not exist; the error worth telling is the first one.
         let _ = rustix::fs::unlinkat(folder, &*draft, AtFlags::empty());
         return Err(error);
     }
-    // The new name is part of the folder, so the folder is what must reach the disk.
-    rustix::fs::fsync(folder)
+    match lasting {
+        // The new name is part of the folder, so the folder is what must reach the disk.
+        Lasting::Synced => rustix::fs::fsync(folder),
+        Lasting::Eventually => Ok(()),
+    }
 }
 
 /// A name that no other draft has.
@@ -93,7 +112,14 @@ pub(crate) fn draft_name() -> String {
     format!("{DRAFT}{}-{}", std::process::id(), DRAFTS.fetch_add(1, Ordering::Relaxed))
 }
 
-fn make_draft(folder: BorrowedFd<'_>, name: &str, bytes: &[u8], owner: Option<Owner>, mode: u32) -> Result<(), Errno> {
+fn make_draft(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    bytes: &[u8],
+    owner: Option<Owner>,
+    mode: u32,
+    lasting: Lasting,
+) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Unreadable to others until its owner and mode are set: it may hold a secret.
     let mut draft =
@@ -101,7 +127,10 @@ fn make_draft(folder: BorrowedFd<'_>, name: &str, bytes: &[u8], owner: Option<Ow
     draft.write_all(bytes).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     let draft = OwnedFd::from(draft);
     permit(&draft, owner, mode)?;
-    rustix::fs::fsync(&draft)
+    match lasting {
+        Lasting::Synced => rustix::fs::fsync(&draft),
+        Lasting::Eventually => Ok(()),
+    }
 }
 
 /// Gives a file or folder its owner and mode; the owner first, because changing it may clear bits of the mode.
