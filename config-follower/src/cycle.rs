@@ -243,7 +243,7 @@ impl<C: Containers> Follower<C> {
             if outcome == ServiceOutcome::Failed {
                 payment.failed.push(format!("`{name}`: {reason}"));
             }
-            payment.services.push(ServiceReport { name: name.clone(), outcome, reason });
+            payment.services.push(ServiceReport { name: name.clone(), outcome, reason, log: Vec::new() });
         }
         if payment.failed.is_empty() && !payment.is_interrupted {
             self.memory.ledger.finish();
@@ -316,11 +316,13 @@ impl<C: Containers> Follower<C> {
             name: left.name.clone(),
             outcome: ServiceOutcome::Stopped,
             reason: format!("its operator stopped it; it reads {} when it is started", list(&left.files)),
+            log: Vec::new(),
         }));
         services.extend(plan.untouched.iter().map(|name| ServiceReport {
             name: name.clone(),
             outcome: ServiceOutcome::Untouched,
             reason: "nothing that it reads has changed".to_owned(),
+            log: Vec::new(),
         }));
         services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         self.memory.status.services.clone_from(&services);
@@ -333,6 +335,7 @@ impl<C: Containers> Follower<C> {
             removed,
             read_by_nothing: plan.read_by_nothing.clone(),
             services,
+            drift: Vec::new(),
         });
     }
 

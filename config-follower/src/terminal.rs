@@ -38,7 +38,11 @@ impl Terminal {
 pub(crate) fn coloured(outcome: ServiceOutcome) -> String {
     let (word, colour) = match outcome {
         ServiceOutcome::Untouched => ("untouched", "0"),
+        ServiceOutcome::Reloaded => ("reloaded", "32"),
         ServiceOutcome::Restarted => ("restarted", "32"),
+        ServiceOutcome::Recreated => ("recreated", "32"),
+        ServiceOutcome::Removed => ("removed", "32"),
+        ServiceOutcome::Owed => ("owed", "33"),
         ServiceOutcome::Stopped => ("stopped", "33"),
         ServiceOutcome::Failed => ("failed", "31"),
     };

@@ -53,6 +53,7 @@ async fn the_first_cycle_writes_everything_and_restarts_every_reader_once() {
         name: name.to_owned(),
         outcome: ServiceOutcome::Restarted,
         reason: reason.to_owned(),
+        log: Vec::new(),
     };
     assert_eq!(
         machine.leader.last_report(),
@@ -62,6 +63,7 @@ async fn the_first_cycle_writes_everything_and_restarts_every_reader_once() {
             removed: Vec::new(),
             read_by_nothing: vec!["pryv.yml".parse().unwrap()],
             services: vec![service("core", "core/conf/core.yml"), service("hfs", "hfs/conf/hfs.yml")],
+            drift: Vec::new(),
         }
     );
     assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);

@@ -202,9 +202,6 @@ pub fn bundle(number: u64, files: &[(&str, &str)]) -> Bundle {
     let stat = std::fs::metadata("/proc/self").unwrap();
     let owner = Owner { uid: stat.uid(), gid: stat.gid() };
     Bundle {
-        revision: RevisionId { epoch: 1, number },
-        machine: "co1".parse().unwrap(),
-        role: "core".parse().unwrap(),
         directories: vec![Directory { path: "core/data".parse().unwrap(), owner, mode: "0750".parse().unwrap() }],
         files: files
             .iter()
@@ -213,8 +210,10 @@ pub fn bundle(number: u64, files: &[(&str, &str)]) -> Bundle {
                 class: Class::Config,
                 owner,
                 mode: "0640".parse().unwrap(),
+                on_change: None,
                 content: Content::from(text.as_bytes().to_vec()),
             })
             .collect(),
+        ..Bundle::empty(RevisionId { epoch: 1, number }, "co1".parse().unwrap(), "core".parse().unwrap())
     }
 }

@@ -7,6 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use pconf_names::{Class, Digest, MachineName, Mode, Owner, RelativePath, RevisionId, RoleName};
 use serde::{Deserialize, Serialize};
 
+use crate::masks::Masks;
+use crate::rules::{ComposeFile, OnChange, ServiceRule};
+
 /// Everything that one machine gets at one revision. Files and directories are sorted by path and unique.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +24,36 @@ pub struct Bundle {
     pub directories: Vec<Directory>,
     /// Files to write.
     pub files: Vec<File>,
+    /// What is said about the services of the machine; every rule that matches applies, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceRule>,
+    /// Compose files among the files whose services are made and removed with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compose: Vec<ComposeFile>,
+    /// The secrets in the files, so that they can be left out of what is shown.
+    #[serde(default, skip_serializing_if = "Masks::is_empty")]
+    pub masks: Masks,
+    /// Whether the admin has accepted that this revision changes suspiciously much.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepted: bool,
+}
+
+impl Bundle {
+    /// The bundle of a machine that gets nothing.
+    #[must_use]
+    pub fn empty(revision: RevisionId, machine: MachineName, role: RoleName) -> Self {
+        Self {
+            revision,
+            machine,
+            role,
+            directories: Vec::new(),
+            files: Vec::new(),
+            services: Vec::new(),
+            compose: Vec::new(),
+            masks: Masks::default(),
+            accepted: false,
+        }
+    }
 }
 
 /// A directory (of a container's data or log) that has to exist.
@@ -47,6 +80,9 @@ pub struct File {
     pub owner: Owner,
     /// Permission bits.
     pub mode: Mode,
+    /// How services take a change of it; each in its own way where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_change: Option<OnChange>,
     /// The exact bytes.
     #[serde(flatten)]
     pub content: Content,

@@ -19,18 +19,21 @@ pub struct Report {
     pub read_by_nothing: Vec<RelativePath>,
     /// Every container that reads a file of the bundle, sorted by name.
     pub services: Vec<ServiceReport>,
+    /// What is no longer as it was left, sorted by what it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
 }
 
 /// What the machine is at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "state", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Verdict {
-    /// The files are on disk and every container that reads a changed one was restarted after the write.
+    /// The files are on disk, and every service that reads a changed one has taken it and is healthy.
     Running {
         /// The revision that runs.
         revision: RevisionId,
     },
-    /// The revision was not taken, or not wholly.
+    /// The revision was not taken; nothing was touched.
     Refused {
         /// The revision that was refused.
         revision: RevisionId,
@@ -39,17 +42,76 @@ pub enum Verdict {
         /// Why, and the way out.
         reason: String,
     },
+    /// The revision broke a service, so the machine went back to `running`. It is not tried again.
+    RolledBack {
+        /// The revision that broke something.
+        revision: RevisionId,
+        /// The revision that runs again.
+        running: RevisionId,
+        /// What broke, and the way out.
+        reason: String,
+    },
+    /// The machine is on its way: something is owed that could not be done yet. It is tried again.
+    Unfinished {
+        /// The revision that the machine is on its way to.
+        revision: RevisionId,
+        /// The last revision that ran wholly, if any did.
+        running: Option<RevisionId>,
+        /// What could not be done, and the way out.
+        reason: String,
+    },
+    /// The operator has asked the follower to touch nothing.
+    Suspended {
+        /// The last revision that ran wholly, if any did.
+        running: Option<RevisionId>,
+        /// The operator's reason.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// The last revision that ran wholly, if any did.
+    #[must_use]
+    pub fn running(&self) -> Option<RevisionId> {
+        match self {
+            Self::Running { revision } => Some(*revision),
+            Self::RolledBack { running, .. } => Some(*running),
+            Self::Refused { running, .. } | Self::Unfinished { running, .. } | Self::Suspended { running, .. } => {
+                *running
+            }
+        }
+    }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Running { revision } => write!(f, "running {revision}"),
-            Self::Refused { revision, running: Some(running), reason } => {
-                write!(f, "refused {revision}, running {running}: {reason}")
+        let still = |f: &mut fmt::Formatter<'_>, running: &Option<RevisionId>| match running {
+            Some(running) => write!(f, ", running {running}"),
+            None => Ok(()),
+        };
+        let reason = match self {
+            Self::Running { revision } => return write!(f, "running {revision}"),
+            Self::Refused { revision, running, reason } => {
+                write!(f, "refused {revision}")?;
+                still(f, running)?;
+                reason
             }
-            Self::Refused { revision, running: None, reason } => write!(f, "refused {revision}: {reason}"),
-        }
+            Self::RolledBack { revision, running, reason } => {
+                write!(f, "rolled back {revision}, running {running}")?;
+                reason
+            }
+            Self::Unfinished { revision, running, reason } => {
+                write!(f, "unfinished {revision}")?;
+                still(f, running)?;
+                reason
+            }
+            Self::Suspended { running, reason } => {
+                write!(f, "suspended")?;
+                still(f, running)?;
+                reason
+            }
+        };
+        write!(f, ": {reason}")
     }
 }
 
@@ -63,18 +125,41 @@ pub struct ServiceReport {
     pub outcome: ServiceOutcome,
     /// The files whose change it concerns, or why it failed or was left alone.
     pub reason: String,
+    /// The last lines that it wrote, where it failed; masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
 }
 
 /// What was done to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceOutcome {
-    /// Nothing that it reads has changed.
+    /// Nothing that it reads has changed, or it takes changes by itself.
     Untouched,
-    /// It reads a changed file and was restarted.
+    /// It was sent its signal, or its command was run.
+    Reloaded,
+    /// It was restarted.
     Restarted,
+    /// It was made anew, or made for the first time.
+    Recreated,
+    /// It has left the set and was removed.
+    Removed,
     /// It reads a changed file but its operator had stopped it: it stays stopped.
     Stopped,
-    /// It reads a changed file and could not be restarted.
+    /// Its turn has not come: something before it has to work first.
+    Owed,
+    /// It did not become healthy, or could not be acted on.
     Failed,
+}
+
+/// A managed file or container that is not as it was left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drift {
+    /// The file's path, or the container's name.
+    pub what: String,
+    /// How it differs, e.g. `changed`, `missing`, `exited with code 1`.
+    pub how: String,
+    /// When that was first seen (RFC 3339).
+    pub since: String,
 }

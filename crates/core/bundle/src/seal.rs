@@ -205,13 +205,7 @@ mod tests {
     }
 
     fn bundle() -> Result<Bundle, Box<dyn std::error::Error>> {
-        Ok(Bundle {
-            revision: "1.42".parse()?,
-            machine: "core-a".parse()?,
-            role: "core".parse()?,
-            directories: Vec::new(),
-            files: Vec::new(),
-        })
+        Ok(Bundle::empty("1.42".parse()?, "core-a".parse()?, "core".parse()?))
     }
 
     fn hex(bytes: &[u8]) -> String {

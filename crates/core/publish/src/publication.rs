@@ -40,9 +40,6 @@ fn bundle(revision: RevisionId, machine: MachineName, rendered: RenderedMachine)
     let directories = rendered.directories.into_iter();
     let files = rendered.files.into_iter();
     Bundle {
-        revision,
-        machine,
-        role: rendered.role,
         directories: directories.map(|d| Directory { path: d.path, owner: d.owner, mode: d.mode }).collect(),
         files: files
             .map(|file| File {
@@ -50,9 +47,11 @@ fn bundle(revision: RevisionId, machine: MachineName, rendered: RenderedMachine)
                 class: file.attributes.class,
                 owner: file.attributes.owner,
                 mode: file.attributes.mode,
+                on_change: None,
                 content: Content::from(file.bytes),
             })
             .collect(),
+        ..Bundle::empty(revision, machine, rendered.role)
     }
 }
 

@@ -45,9 +45,6 @@ fn mode() -> Mode {
 
 pub fn bundle(number: u64, directories: &[&str], files: &[(&str, &str)]) -> VerifiedBundle {
     let bundle = Bundle {
-        revision: RevisionId { epoch: 1, number },
-        machine: "co1".parse().unwrap(),
-        role: "core".parse().unwrap(),
         directories: directories
             .iter()
             .map(|text| Directory { path: path(text), owner: owner(), mode: "0750".parse().unwrap() })
@@ -59,9 +56,11 @@ pub fn bundle(number: u64, directories: &[&str], files: &[(&str, &str)]) -> Veri
                 class: Class::Config,
                 owner: owner(),
                 mode: mode(),
+                on_change: None,
                 content: Content::from(content.as_bytes().to_vec()),
             })
             .collect(),
+        ..Bundle::empty(RevisionId { epoch: 1, number }, "co1".parse().unwrap(), "core".parse().unwrap())
     };
     // Only what was opened is verified.
     let keys = Keys::derive("co1.1".parse().unwrap(), &EnrolmentKey::from([7; 32]));

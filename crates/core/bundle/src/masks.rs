@@ -1,0 +1,93 @@
+//! What must not be shown of a machine's files.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Shorter texts are no secrets, and masking them would tear up what is shown.
+const SHORTEST: usize = 6;
+
+/// The secrets that a bundle's files hold. They travel with the files and serve to leave them out of whatever is shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(transparent)]
+pub struct Masks(Vec<String>);
+
+impl Masks {
+    /// Masks for these values; of one with several lines (PEM) every line.
+    pub fn new(values: impl IntoIterator<Item = String>) -> Self {
+        let mut lines: Vec<String> = values
+            .into_iter()
+            .flat_map(|value| value.lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter(|line| line.len() >= SHORTEST && !line.starts_with("-----"))
+            .collect();
+        lines.sort_unstable();
+        lines.dedup();
+        Self(lines)
+    }
+
+    /// Whether there is nothing to mask.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `text` with `••••` in place of every secret, as it is or in base64, hexadecimal or escaped for JSON.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
+        let mut hidden = text.to_owned();
+        // The longest first: a secret may be part of another one.
+        let mut forms: Vec<String> = self.0.iter().flat_map(|secret| forms(secret)).collect();
+        forms.sort_unstable_by_key(|form| std::cmp::Reverse(form.len()));
+        for form in forms {
+            if hidden.contains(&form) {
+                hidden = hidden.replace(&form, "••••");
+            }
+        }
+        hidden
+    }
+
+    /// The masks of both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self::new(self.0.iter().chain(&other.0).cloned())
+    }
+}
+
+fn forms(secret: &str) -> Vec<String> {
+    let hexadecimal = secret.bytes().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let json = serde_json::Value::from(secret).to_string();
+    let mut forms = vec![
+        secret.to_owned(),
+        STANDARD_NO_PAD.encode(secret),
+        URL_SAFE_NO_PAD.encode(secret),
+        hexadecimal,
+        json.trim_matches('"').to_owned(),
+    ];
+    forms.dedup();
+    forms
+}
+
+impl fmt::Debug for Masks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} masks", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_form_of_a_secret_is_shown() {
+        let masks =
+            Masks::new(["hunter2\"x".to_owned(), "-----BEGIN KEY-----\nMIIEvQ\n-----END KEY-----\n".to_owned()]);
+        let text = r#"a hunter2"x b {"p":"hunter2\"x"} aHVudGVyMiJ4 68756e7465723222 MIIEvQ"#;
+        assert_eq!(masks.hide(text), r#"a •••• b {"p":"••••"} •••• 68756e7465723222 ••••"#);
+        assert_eq!(masks.hide("68756e746572322278"), "••••");
+        assert_eq!(format!("{masks:?}"), "2 masks");
+        assert_eq!(Masks::default().hide("text"), "text");
+    }
+}
