@@ -4,11 +4,12 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pconf_names::{Class, Digest, MachineName, Mode, Owner, RelativePath, RevisionId, RoleName};
+use pconf_names::{
+    Class, ComposeFile, Digest, MachineName, Mode, OnChange, Owner, RelativePath, RevisionId, RoleName, ServiceRule,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::masks::Masks;
-use crate::rules::{ComposeFile, OnChange, ServiceRule};
 
 /// Everything that one machine gets at one revision. Files and directories are sorted by path and unique.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

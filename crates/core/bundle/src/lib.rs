@@ -4,12 +4,12 @@ mod authority;
 mod bundle;
 mod digest_field;
 mod entity_tag;
+mod guard;
 mod keys;
 mod masks;
 mod problem;
 mod report;
 pub mod routes;
-mod rules;
 mod seal;
 pub mod signature;
 mod time;
@@ -18,12 +18,12 @@ pub use authority::{Authorities, InvalidOrigin, Origin};
 pub use bundle::{Bundle, Content, Directory, File};
 pub use digest_field::ContentDigest;
 pub use entity_tag::{EntityTag, InvalidEntityTag};
+pub use guard::{Suspicion, suspicions};
 pub use keys::{EnrolmentKey, InvalidKey, InvalidKeyId, KeyId, Keys};
 pub use masks::Masks;
-pub use pconf_names::Class;
+pub use pconf_names::{Check, Class, ComposeFile, Health, OnChange, ServiceRule};
 pub use problem::{Code, Problem};
 pub use report::{Drift, Report, ServiceOutcome, ServiceReport, Verdict};
-pub use rules::{Check, ComposeFile, Health, OnChange, ServiceRule};
 pub use seal::{
     OpenError, SealNonce, SealedBundle, VerifiedBundle, open_bundle, open_report, plaintext, seal_bundle, seal_report,
 };

@@ -9,6 +9,7 @@ mod name;
 mod path;
 mod permission;
 mod revision;
+mod rules;
 
 pub use class::Class;
 pub use digest::Digest;
@@ -16,6 +17,7 @@ pub use name::{InvalidName, MachineName, RoleName};
 pub use path::{InvalidPath, RelativePath};
 pub use permission::{InvalidMode, InvalidOwner, Mode, Owner};
 pub use revision::{InvalidRevision, RevisionId};
+pub use rules::{Check, ComposeFile, Health, OnChange, ServiceRule};
 
 /// Implements the text form of a type once: `FromStr` and `Display` exist, serde follows them.
 macro_rules! serde_as_text {

@@ -1,7 +1,7 @@
 //! What a template set says about services beyond what can be seen of their containers: how they take a change, how their
 //! files are checked before they are written, how their health is seen, and in which order they go.
 
-use pconf_names::RelativePath;
+use crate::RelativePath;
 use serde::{Deserialize, Serialize};
 
 /// What is said about the services of a name. Every rule that matches applies, in order, field by field.
