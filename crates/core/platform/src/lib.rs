@@ -21,6 +21,7 @@ mod references;
 mod role;
 mod schema;
 mod secrets;
+mod services;
 mod show;
 mod suggest;
 mod syntax;

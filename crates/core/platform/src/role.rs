@@ -1,11 +1,12 @@
-//! `role.json`: what a role's files are made of and who owns them.
+//! `role.json`: what a role's files are made of, who owns them, and how its services take them.
 
 use globset::{GlobBuilder, GlobMatcher};
-use pconf_names::{Class, Mode, Owner, RelativePath};
+use pconf_names::{Class, ComposeFile, Mode, OnChange, Owner, RelativePath, ServiceRule};
 use serde::Deserialize;
 
 use crate::manifest;
 use crate::problem::{self, Problem};
+use crate::services;
 
 /// What `role.json` says.
 #[derive(Debug, Clone)]
@@ -20,6 +21,10 @@ pub struct RoleManifest {
     pub trees: Vec<RelativePath>,
     /// Directories of data and logs that have to exist on the machine, sorted by path.
     pub directories: Vec<ManagedDirectory>,
+    /// What is said about services; every rule that matches applies, in order.
+    pub services: Vec<ServiceRule>,
+    /// Compose files among the role's files whose services are made and removed with them.
+    pub compose: Vec<ComposeFile>,
     every_file: Attributes,
     rules: Vec<Rule>,
 }
@@ -45,7 +50,7 @@ pub struct ManagedDirectory {
 }
 
 /// How a file lands on the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {
     /// How it is treated.
     pub class: Class,
@@ -53,6 +58,8 @@ pub struct Attributes {
     pub owner: Owner,
     /// Permission bits.
     pub mode: Mode,
+    /// How services take a change of it; each in its own way where nothing is said.
+    pub on_change: Option<OnChange>,
 }
 
 /// What changes for the files that a glob matches.
@@ -62,6 +69,7 @@ struct Rule {
     class: Option<Class>,
     owner: Option<Owner>,
     mode: Option<Mode>,
+    on_change: Option<OnChange>,
 }
 
 impl RoleManifest {
@@ -79,7 +87,10 @@ impl RoleManifest {
         let mut rules = Vec::new();
         for (index, rule) in written.files.into_iter().enumerate() {
             match glob(&rule.files) {
-                Ok(files) => rules.push(Rule { files, class: rule.class, owner: rule.owner, mode: rule.mode }),
+                Ok(files) => {
+                    let WrittenRule { class, owner, mode, on_change, .. } = rule;
+                    rules.push(Rule { files, class, owner, mode, on_change });
+                }
                 Err(error) => {
                     let message = format!("`{}` is not a file pattern: {}", rule.files, error.kind());
                     problems.push(json.problem(&format!("/files/{index}/match"), "wrong-format", message, ""));
@@ -87,13 +98,17 @@ impl RoleManifest {
             }
         }
         let first = rules.first().filter(|rule| rule.files.glob().glob() == "**");
-        let every_file =
-            first.and_then(|rule| Some(Attributes { class: rule.class?, owner: rule.owner?, mode: rule.mode? }));
+        let every_file = first.and_then(|rule| {
+            let on_change = rule.on_change.clone();
+            Some(Attributes { class: rule.class?, owner: rule.owner?, mode: rule.mode?, on_change })
+        });
+        problems.extend(services::problems(&json, &written.services, &written.compose));
         let Some(every_file) = every_file else {
             let help =
                 "start with { \"match\": \"**\", \"class\": \"config\", \"owner\": \"9999:9999\", \"mode\": \"0640\" }";
             let message = "the first rule does not say class, owner and mode of every file";
             problems.push(json.problem("/files/0", "incomplete-rule", message, help));
+            problem::put_in_order(&mut problems);
             return Err(problems);
         };
         let mut directories: Vec<ManagedDirectory> = Vec::new();
@@ -116,6 +131,8 @@ impl RoleManifest {
             machines: Count { min, max },
             trees: written.trees,
             directories,
+            services: written.services,
+            compose: written.compose,
             every_file,
             rules,
         })
@@ -124,11 +141,12 @@ impl RoleManifest {
     /// How the file at `path` (as it lands, `.tera` dropped) lands: every rule that matches applies, in order.
     #[must_use]
     pub fn attributes(&self, path: &RelativePath) -> Attributes {
-        let mut attributes = self.every_file;
+        let mut attributes = self.every_file.clone();
         for rule in self.rules.iter().filter(|rule| rule.files.is_match(path.as_str())) {
             attributes.class = rule.class.unwrap_or(attributes.class);
             attributes.owner = rule.owner.unwrap_or(attributes.owner);
             attributes.mode = rule.mode.unwrap_or(attributes.mode);
+            attributes.on_change = rule.on_change.clone().or(attributes.on_change);
         }
         attributes
     }
@@ -152,6 +170,10 @@ struct Written {
     files: Vec<WrittenRule>,
     #[serde(default)]
     directories: Vec<WrittenDirectory>,
+    #[serde(default)]
+    services: Vec<ServiceRule>,
+    #[serde(default)]
+    compose: Vec<ComposeFile>,
 }
 
 #[derive(Deserialize, Default)]
@@ -168,6 +190,8 @@ struct WrittenRule {
     class: Option<Class>,
     owner: Option<Owner>,
     mode: Option<Mode>,
+    #[serde(rename = "onChange")]
+    on_change: Option<OnChange>,
 }
 
 #[derive(Deserialize)]

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{check, roles, schema, shown};
+use pconf_names::OnChange;
 use pconf_platform::{Problem, RoleManifest, Schema, SecretKind, SecretScope, SecretsManifest};
 
 const ROLE: &str = r#"{
@@ -21,6 +22,25 @@ const ROLE: &str = r#"{
     { "path": "mongodb/data", "owner": "9999:9999", "mode": "0700" },
     { "path": "core/log", "owner": "9999:9999", "mode": "0750" },
   ],
+}"#;
+
+/// A role that says everything that can be said of services.
+const SERVICES: &str = r#"{
+  "description": "a machine of many services",
+  "topology": "cluster",
+  "files": [
+    { "match": "**", "class": "config", "owner": "9999:9999", "mode": "0640" },
+    { "match": "dns/*", "onChange": { "reload": "SIGHUP" } },
+    { "match": "dns/secret.json", "onChange": "stop-first" },
+  ],
+  "services": [
+    { "match": "*", "health": { "running": 0 }, "limit": 120 },
+    { "match": "nginx", "onChange": { "exec": ["nginx", "-s", "reload"] }, "check": { "run": ["nginx", "-t"] },
+      "health": { "http": { "port": 80, "path": "/" } }, "upstreams": ["core"] },
+    { "match": "core", "onChange": "restart", "check": { "exec": ["core", "--try", "{staged}/core.yml"] },
+      "health": { "tcp": 3000 }, "after": ["db"] },
+  ],
+  "compose": [{ "file": "app.yml", "project": "app" }],
 }"#;
 
 #[test]
@@ -47,6 +67,26 @@ fn every_rule_that_matches_a_file_applies_field_by_field() {
     assert_eq!(directories, ["core/log", "mongodb/data"]);
     assert_eq!((role.machines.min, role.machines.max), (1, None));
     assert_eq!(role.trees.len(), 2);
+}
+
+#[test]
+fn services_are_told_of_as_the_rules_say() {
+    let role = RoleManifest::parse("core/role.json", SERVICES).unwrap();
+    let lands = |path: &str| role.attributes(&path.parse().unwrap()).on_change;
+    assert_eq!(
+        ["core.yml", "dns/zone.json", "dns/secret.json"].map(lands),
+        [None, Some(OnChange::Reload("SIGHUP".to_owned())), Some(OnChange::StopFirst)]
+    );
+    let told: Vec<_> = role.services.iter().map(|rule| serde_json::to_string(rule).unwrap()).collect();
+    assert_eq!(
+        told,
+        [
+            r#"{"match":"*","health":{"running":0},"limit":120}"#,
+            r#"{"match":"nginx","onChange":{"exec":["nginx","-s","reload"]},"check":{"run":["nginx","-t"]},"health":{"http":{"port":80,"path":"/"}},"upstreams":["core"]}"#,
+            r#"{"match":"core","onChange":"restart","check":{"exec":["core","--try","{staged}/core.yml"]},"health":{"tcp":3000},"after":["db"]}"#,
+        ]
+    );
+    assert_eq!(serde_json::to_string(&role.compose).unwrap(), r#"[{"file":"app.yml","project":"app"}]"#);
 }
 
 #[test]
@@ -94,6 +134,23 @@ fn a_broken_manifest_is_shown_like_a_broken_platform() {
         ("no rule for every file", "core/role.json", &role, ROLE.replace("\"match\": \"**\", ", "\"match\": \"*\", ")),
         ("half a rule for every file", "core/role.json", &role, ROLE.replacen(", \"mode\": \"0640\"", "", 1)),
         ("an impossible count", "core/role.json", &role, ROLE.replace("\"min\": 1", "\"min\": 2, \"max\": 1")),
+        ("a way to take a change that is none", "core/role.json", &role, SERVICES.replace("\"restart\"", "\"restat\"")),
+        ("another word for a way", "core/role.json", &role, SERVICES.replace("{ \"reload\": \"SIGHUP\" }", "{ \"signal\": \"SIGHUP\" }")),
+        ("no way at all", "core/role.json", &role, SERVICES.replace("{ \"reload\": \"SIGHUP\" }", "{}")),
+        ("two ways at once", "core/role.json", &role, SERVICES.replace("\"SIGHUP\" }", "\"SIGHUP\", \"exec\": [\"x\"] }")),
+        ("a signal that is none", "core/role.json", &role, SERVICES.replace("SIGHUP", "HUP").replace("\"stop-first\"", "{ \"reload\": 1 }")),
+        ("commands of nothing", "core/role.json", &role, SERVICES.replace("[\"nginx\", \"-s\", \"reload\"]", "[]").replace("[\"nginx\", \"-t\"]", "[\"\"]")),
+        ("a command line", "core/role.json", &role, SERVICES.replace("[\"nginx\", \"-t\"]", "\"nginx -t\"")),
+        ("a check that cannot see the new files", "core/role.json", &role, SERVICES.replace("{staged}", "/app/conf")),
+        ("health that is none", "core/role.json", &role, SERVICES.replace("\"tcp\": 3000", "\"udp\": 3000").replace("\"running\": 0", "\"running\": 601")),
+        ("a port and a path that are none", "core/role.json", &role, SERVICES.replace("\"port\": 80, \"path\": \"/\"", "\"port\": 0, \"path\": \"status\"").replace("3000", "65536")),
+        ("half an HTTP question", "core/role.json", &role, SERVICES.replace(", \"path\": \"/\"", "")),
+        ("no time, too much time", "core/role.json", &role, SERVICES.replace("120", "0").replace("\"after\"", "\"limit\": 3601, \"after\"")),
+        ("services in a circle", "core/role.json", &role, SERVICES.replace("\"after\": [\"db\"]", "\"upstreams\": [\"nginx\"]")),
+        ("a service after itself", "core/role.json", &role, SERVICES.replace("\"limit\": 120", "\"after\": [\"db\"]")),
+        ("names that are none", "core/role.json", &role, SERVICES.replace("[\"db\"]", "[\"db*\", \"core\", \"core\"]").replace("\"project\": \"app\"", "\"project\": \"My App\"")),
+        ("a rule for no service", "core/role.json", &role, SERVICES.replace("\"match\": \"core\", ", "")),
+        ("a compose file twice", "core/role.json", &role, SERVICES.replace("\"project\": \"app\" }", "\"project\": \"app\" }, { \"file\": \"app.yml\", \"project\": \"other\" }")),
         ("a directory twice", "core/role.json", &role, ROLE.replace("mongodb/data", "core/log")),
         (
             "a secret that cannot be named in a template",
