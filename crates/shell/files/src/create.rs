@@ -3,9 +3,10 @@
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 
+use crate::effect;
 use crate::error::{Attempt as _, FilesError};
 use crate::root::FOLDER;
 use crate::state::make_private;
@@ -17,8 +18,7 @@ pub fn create_state(path: &Path, bytes: &[u8]) -> Result<bool, FilesError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_private(folder)?;
     let name = path.file_name().and_then(|name| name.to_str()).ok_or(Errno::INVAL).attempt("make", path)?;
-    let made = rustix::fs::openat(CWD, folder, FOLDER, Mode::empty())
-        .and_then(|folder| create(folder.as_fd(), name, bytes, 0o600));
+    let made = effect::open(CWD, folder, FOLDER).and_then(|folder| create(folder.as_fd(), name, bytes, 0o600));
     match made {
         Err(Errno::EXIST) => Ok(false),
         made => made.map(|()| true).attempt("make", path),

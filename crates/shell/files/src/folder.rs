@@ -1,15 +1,16 @@
 //! Folders: made when missing, never changed when there, removed only when empty.
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use pconf_names::{Mode, Owner, RelativePath};
 use rustix::fs::{AtFlags, Dir, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::effect;
 use crate::error::{Attempt as _, FilesError};
 use crate::root::{FOLDER, Root, is_absent};
-use crate::write::{DRAFT, draft_name, permit};
+use crate::stage::remove_tree;
+use crate::write::{draft_name, is_draft, permit};
 
 impl Root {
     /// Makes the folder at `path` and those above it that are missing; returns the ones it made, outermost first.
@@ -52,8 +53,8 @@ impl Root {
     /// Removes the folder at `path` if it is empty; `false` where it is not, or is not there.
     pub fn remove_empty_folder(&self, path: &RelativePath) -> Result<bool, FilesError> {
         let removed = self.folder_of(path).and_then(|holder| {
-            rustix::fs::unlinkat(holder.as_fd(), path.file_name(), AtFlags::REMOVEDIR)?;
-            rustix::fs::fsync(holder.as_fd())
+            effect::remove_folder(holder.as_fd(), path.file_name())?;
+            effect::sync_folder(holder.as_fd(), path.file_name())
         });
         match removed {
             Ok(()) => Ok(true),
@@ -63,7 +64,8 @@ impl Root {
         }
     }
 
-    /// Removes the drafts that a crash left in the folder at `path` (`None`: the root); returns how many there were.
+    /// Removes the drafts that a crash left in the folder at `path` (`None`: the root), staged trees with all that is in
+    /// them; returns how many there were.
     pub fn clean_drafts(&self, path: Option<&RelativePath>) -> Result<usize, FilesError> {
         let place = path.map_or_else(|| self.path().to_owned(), |path| self.place(path));
         let folder = match path.map(|path| self.reach(path, FOLDER)).transpose() {
@@ -75,8 +77,8 @@ impl Root {
         let mut drafts = 0;
         for entry in Dir::read_from(folder).attempt("look into", &place)? {
             let entry = entry.attempt("look into", &place)?;
-            if entry.file_name().to_bytes().starts_with(DRAFT.as_bytes()) {
-                drafts += usize::from(remove_draft(folder, entry.file_name()).attempt("clean up", &place)?);
+            if let Some(name) = entry.file_name().to_str().ok().filter(|name| is_draft(name)) {
+                drafts += usize::from(remove_draft(folder, name).attempt("clean up", &place)?);
             }
         }
         Ok(drafts)
@@ -85,31 +87,34 @@ impl Root {
 
 /// Draft, owner, mode, sync, rename, sync the folder above: one that stands at its path is whole.
 fn place(holder: BorrowedFd<'_>, name: &str, owner: Owner, bits: u32) -> Result<(), Errno> {
-    let draft = draft_name();
-    rustix::fs::mkdirat(holder, &*draft, rustix::fs::Mode::RWXU)?;
-    let placed = rustix::fs::openat(holder, &*draft, FOLDER | OFlags::NOFOLLOW, rustix::fs::Mode::empty())
+    let draft = draft_name("");
+    effect::make_folder(holder, &*draft, 0o700)?;
+    let placed = effect::open(holder, &*draft, FOLDER | OFlags::NOFOLLOW)
         .and_then(|folder| {
-            permit(&folder, Some(owner), bits)?;
-            rustix::fs::fsync(&folder)
+            permit(&folder, &draft, Some(owner), bits)?;
+            effect::sync(&folder, &draft)
         })
-        .and_then(|()| rustix::fs::renameat_with(holder, &*draft, holder, name, RenameFlags::NOREPLACE));
+        .and_then(|()| effect::rename(holder, &draft, name, RenameFlags::NOREPLACE));
     if let Err(error) = placed {
         // The error worth telling is the first one.
-        let _ = rustix::fs::unlinkat(holder, &*draft, AtFlags::REMOVEDIR);
+        let _ = effect::remove_folder(holder, &*draft);
         return Err(error);
     }
-    rustix::fs::fsync(holder)
+    effect::sync_folder(holder, name)
 }
 
-fn remove_draft(folder: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
-    let removed = match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
-        // Linux says the first of a folder, POSIX the second.
-        Err(Errno::ISDIR | Errno::PERM) => rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR),
+fn remove_draft(folder: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+    let removed = match effect::unlink(folder, name) {
+        // Linux says the first of a folder, POSIX the second. One that was to get its name is empty.
+        Err(Errno::ISDIR | Errno::PERM) => effect::remove_folder(folder, name),
         removed => removed,
     };
     match removed {
-        // A folder of ours is empty until it has its name.
-        Err(Errno::NOTEMPTY) => Ok(false),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {
+            let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            // What a container fills under a name like ours stays its own, and so does what cannot be emptied.
+            Ok(stat.st_uid == rustix::process::geteuid().as_raw() && remove_tree(folder, name).is_ok())
+        }
         removed => removed.map(|()| true),
     }
 }

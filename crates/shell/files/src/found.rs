@@ -1,5 +1,6 @@
 //! What stands at a path, before anything is decided about it.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 
@@ -75,13 +76,10 @@ impl Root {
             Err(error) => return Err(error),
         };
         let stat = rustix::fs::fstat(&node)?;
-        let obstacle = |what| Found::Obstacle { at: path.clone(), what };
-        Ok(match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => Found::Folder,
-            FileType::RegularFile if stat.st_nlink > 1 => obstacle(Obstacle::HardLink),
-            FileType::RegularFile => Found::File(FoundFile::from(&stat)),
-            FileType::Symlink => obstacle(Obstacle::SymbolicLink),
-            _ => obstacle(Obstacle::Special),
+        Ok(match (Obstacle::of(&stat), FileType::from_raw_mode(stat.st_mode)) {
+            (Some(what), _) => Found::Obstacle { at: path.clone(), what },
+            (None, FileType::Directory) => Found::Folder,
+            (None, _) => Found::File(FoundFile::from(&stat)),
         })
     }
 
@@ -101,6 +99,30 @@ impl Root {
         let mut bytes = Vec::new();
         File::from(node).take(limit.saturating_add(1)).read_to_end(&mut bytes).attempt("read", &place)?;
         Ok((bytes.len() as u64 <= limit).then_some(bytes))
+    }
+}
+
+impl Obstacle {
+    /// What is seen here, if it is neither a folder nor an ordinary file with one name.
+    pub(crate) fn of(stat: &Stat) -> Option<Self> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => None,
+            FileType::RegularFile => (stat.st_nlink > 1).then_some(Self::HardLink),
+            FileType::Symlink => Some(Self::SymbolicLink),
+            _ => Some(Self::Special),
+        }
+    }
+}
+
+/// With its article: `a symbolic link`.
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SymbolicLink => "a symbolic link",
+            Self::HardLink => "a file with a second name (hard link)",
+            Self::File => "a file where a folder has to be",
+            Self::Special => "a device, a pipe or a socket",
+        })
     }
 }
 

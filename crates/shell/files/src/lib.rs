@@ -6,11 +6,14 @@
 //! file sees the old bytes or the new ones: write a draft, sync it, rename it, sync the folder.
 
 mod create;
+mod effect;
 mod error;
 mod folder;
 mod found;
 mod private;
+mod rewrite;
 mod root;
+mod stage;
 mod state;
 mod write;
 
@@ -19,4 +22,5 @@ pub use error::FilesError;
 pub use found::{Found, FoundFile, Obstacle};
 pub use private::read_private;
 pub use root::Root;
+pub use stage::Staged;
 pub use state::{StateFolder, read_state, rewrite, write_state};

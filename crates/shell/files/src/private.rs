@@ -25,6 +25,7 @@ pub fn read_private(path: &Path) -> Result<Option<String>, FilesError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test plays the other processes of the machine")]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 

@@ -1,15 +1,14 @@
 //! A folder by its descriptor, and the one way to a path below it.
 
-use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use pconf_names::RelativePath;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::effect;
 use crate::error::{Attempt as _, FilesError};
 
 /// The folder below which everything happens. It stays the same folder when its path is renamed or replaced.
@@ -24,19 +23,14 @@ pub(crate) const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(
 impl Root {
     /// Opens an existing folder. Symbolic links in `path` itself are the operator's choice and are followed.
     pub fn open(path: &Path) -> Result<Self, FilesError> {
-        let folder = rustix::fs::openat(CWD, path, FOLDER, Mode::empty()).attempt("open the folder", path)?;
+        let folder = effect::open(CWD, path, FOLDER).attempt("open the folder", path)?;
         Ok(Self { folder, path: path.to_owned() })
     }
 
     /// Opens a folder, making it (and the folders above it) with mode 0755 where it is missing.
     pub fn create(path: &Path) -> Result<Self, FilesError> {
-        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
-        std::fs::create_dir_all(path).attempt("make the folder", path)?;
-        for folder in missing {
-            // Whatever the umask of this process: containers of other users have to get through.
-            std::fs::set_permissions(folder, Permissions::from_mode(0o755)).attempt("set the mode of", folder)?;
-        }
+        // Whatever the umask of this process: containers of other users have to get through.
+        make_folders(path, 0o755)?;
         Self::open(path)
     }
 
@@ -53,8 +47,7 @@ impl Root {
 
     /// Opens a path below the root; a symbolic link anywhere in it is `ELOOP`, or `ENOTDIR` when walking.
     pub(crate) fn reach(&self, path: &RelativePath, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        match rustix::fs::openat2(&self.folder, path.as_str(), flags | OFlags::NOFOLLOW, Mode::empty(), resolve) {
+        match effect::enter(&self.folder, path.as_str(), flags, ResolveFlags::empty()) {
             // Linux before 5.6 does not know the call; seccomp filters of that time answer either.
             Err(Errno::NOSYS | Errno::PERM) => self.walk(path, flags),
             answer => answer,
@@ -69,7 +62,7 @@ impl Root {
             None => None,
         };
         let parent = parent.as_ref().map_or(self.folder.as_fd(), AsFd::as_fd);
-        rustix::fs::openat(parent, path.file_name(), flags | OFlags::NOFOLLOW, Mode::empty())
+        effect::open(parent, path.file_name(), flags | OFlags::NOFOLLOW)
     }
 
     /// The folder that holds `path`, readable so that it can be synced.
@@ -97,12 +90,30 @@ impl AsFd for Holder<'_> {
     }
 }
 
+/// Makes the folder at `path` and those above it that are missing, each with exactly this mode.
+pub(crate) fn make_folders(path: &Path, mode: u32) -> Result<(), FilesError> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+    for folder in missing.into_iter().rev() {
+        match effect::make_folder(CWD, folder, mode) {
+            // Made by somebody else in between: theirs to own.
+            Err(Errno::EXIST) => continue,
+            outcome => outcome.attempt("make the folder", folder)?,
+        }
+        effect::open(CWD, folder, FOLDER | OFlags::NOFOLLOW)
+            .and_then(|opened| effect::set_mode(&opened, &folder.to_string_lossy(), mode))
+            .attempt("set the mode of", folder)?;
+    }
+    Ok(())
+}
+
 /// Whether an error says that nothing is there.
 pub(crate) fn is_absent(error: Errno) -> bool {
     io::Error::from(error).kind() == io::ErrorKind::NotFound
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test plays the other processes of the machine")]
 mod tests {
     use super::*;
 

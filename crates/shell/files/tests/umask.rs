@@ -1,5 +1,7 @@
 //! What holds whatever umask the process has; alone in its process, which has only one.
 
+#![allow(clippy::disallowed_methods, reason = "a test plays the other processes of the machine")]
+
 use std::error::Error;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
