@@ -76,7 +76,7 @@ impl<C: Containers> Machine<C> {
             None => resolved(&self.root),
         };
         let root = root.to_string_lossy().into_owned();
-        let mut readers = engine.list(|mount| reads(mount, &root).is_some()).await?;
+        let mut readers = engine.list(|seen| seen.mounts.iter().any(|mount| reads(mount, &root).is_some())).await?;
         readers.retain(|container| own.as_ref().is_none_or(|own| own.id != container.id));
         Ok(Some(readers.into_iter().map(|container| planned(container, &root)).collect()))
     }

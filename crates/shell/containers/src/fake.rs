@@ -1,11 +1,11 @@
 //! A scripted engine, for what cannot be made to happen with a real one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::{Container, Containers, EngineError, Mount, State};
+use crate::{Container, Containers, Ended, EngineError, Mount, State, Summary};
 
 /// An engine in memory; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -84,10 +84,14 @@ impl Fake {
 }
 
 impl Containers for Fake {
-    async fn list(&self, matters: impl Fn(&Mount) -> bool) -> Result<Vec<Container>, EngineError> {
+    async fn list(&self, matters: impl Fn(&Summary) -> bool) -> Result<Vec<Container>, EngineError> {
         self.answer(|inner| {
             let mut answer = inner.containers.clone();
-            answer.retain(|container| container.mounts.iter().any(&matters));
+            answer.retain(|container| {
+                let (name, mounts, labels) =
+                    (container.name.clone(), container.mounts.clone(), container.labels.clone());
+                matters(&Summary { name, mounts, labels })
+            });
             for late in std::mem::take(&mut inner.late) {
                 inner.containers.retain(|container| container.name != late.name);
                 inner.containers.push(late);
@@ -121,24 +125,74 @@ impl Containers for Fake {
             for each in inner.containers.iter_mut().filter(|each| each.id == container.id) {
                 each.started = format!("start {}", inner.starts);
                 each.state = match script {
-                    Some(Script::Dies(code)) => State::Exited { code },
+                    Some(Script::Dies(code)) => State::Exited { code, died: true },
                     Some(Script::Errs | Script::Vanishes | Script::Blinks) | None => State::Running,
                 };
             }
             Ok(())
         })?
     }
+
+    async fn stop(&self, container: &Container) -> Result<(), EngineError> {
+        self.restart(container).await
+    }
+
+    async fn start(&self, container: &Container) -> Result<(), EngineError> {
+        self.restart(container).await
+    }
+
+    async fn remove(&self, _: &Container) -> Result<(), EngineError> {
+        Err(down())
+    }
+
+    async fn signal(&self, _: &Container, _: &str) -> Result<(), EngineError> {
+        Err(down())
+    }
+
+    async fn execute(&self, _: &Container, _: &[String], _: Duration) -> Result<Ended, EngineError> {
+        Err(down())
+    }
+
+    async fn try_out(
+        &self,
+        _: &Container,
+        _: &[String],
+        _: &[(PathBuf, PathBuf)],
+        _: Duration,
+    ) -> Result<Ended, EngineError> {
+        Err(down())
+    }
+
+    async fn sweep(&self) -> Result<(), EngineError> {
+        self.answer(|_| ())
+    }
+
+    async fn last_lines(&self, _: &str, _: usize) -> Result<Vec<String>, EngineError> {
+        self.answer(|_| Vec::new())
+    }
+
+    async fn compose_up(&self, _: &Path, _: &str, _: &[String], _: Duration) -> Result<Ended, EngineError> {
+        Err(down())
+    }
 }
 
 fn running(name: &str, started: &str, sources: &[PathBuf]) -> Container {
-    let mounts = sources.iter().map(|source| Mount { source: source.clone(), destination: "/app/conf".into() });
+    let mounts =
+        sources.iter().map(|source| Mount { source: source.clone(), destination: "/app/conf".into(), writable: false });
     Container {
         id: format!("{name}-{started}"),
         name: name.to_owned(),
+        image: String::new(),
         state: State::Running,
         started: started.to_owned(),
+        restarts: 0,
+        start_error: String::new(),
+        health: None,
+        passed: None,
         mounts: mounts.collect(),
         stop_grace: Duration::from_secs(10),
+        labels: BTreeMap::new(),
+        addresses: Vec::new(),
     }
 }
 

@@ -1,7 +1,9 @@
-//! The containers of a machine: who mounts what, and restarting them.
+//! The containers of a machine: who mounts what, what can be done to them, and whether they took it well.
 //!
-//! The engine is the truth about who reads what, so nobody keeps a list by hand. Nothing is decided here.
+//! The engine is the truth about who reads what, so nobody keeps a list by hand. Nothing is decided here: what is done to
+//! whom comes from the plan, and what follows from the outcome is for the caller.
 
+mod compose;
 mod container;
 mod docker;
 mod engine;
@@ -9,9 +11,10 @@ mod engine;
 pub mod fake;
 mod own;
 mod restart;
+mod tail;
 
-pub use container::{Container, Mount, State};
+pub use container::{Container, HealthState, Mount, State, Summary};
 pub use docker::Docker;
-pub use engine::{Containers, EngineError};
+pub use engine::{Containers, Ended, EngineError};
 pub use own::{RootNotMounted, host_path, own_id};
 pub use restart::{Restarted, restart};

@@ -39,6 +39,7 @@ pub fn host_path(own: &Container, path: &Path) -> Result<PathBuf, RootNotMounted
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
@@ -59,14 +60,25 @@ mod tests {
 
     #[test]
     fn a_path_in_the_container_has_a_name_on_the_host() {
-        let mount = |source: &str, destination: &str| Mount { source: source.into(), destination: destination.into() };
+        let mount = |source: &str, destination: &str| Mount {
+            source: source.into(),
+            destination: destination.into(),
+            writable: true,
+        };
         let own = Container {
             id: "a".to_owned(),
             name: "config-follower".to_owned(),
+            image: String::new(),
             state: State::Running,
             started: String::new(),
+            restarts: 0,
+            start_error: String::new(),
+            health: None,
+            passed: None,
             mounts: vec![mount("/srv/pryv", "/app"), mount("/srv/other", "/app/pryv/core")],
             stop_grace: Duration::from_secs(10),
+            labels: BTreeMap::new(),
+            addresses: Vec::new(),
         };
         let host = |path: &str| host_path(&own, Path::new(path)).ok();
         assert_eq!(host("/app"), Some("/srv/pryv".into()));

@@ -47,7 +47,7 @@ pub async fn restart(engine: &impl Containers, id: &str) -> Restarted {
             // Removed since it was looked at.
             EngineError::Refused { .. } if matches!(engine.look(id).await, Ok(None)) => Restarted::Gone,
             EngineError::Unreachable { .. } | EngineError::NoName(_) => Restarted::NotTried { reason },
-            EngineError::Refused { .. } | EngineError::TooSlow { .. } => Restarted::Failed { reason },
+            _ => Restarted::Failed { reason },
         };
     }
     watch(engine, &before).await.unwrap_or_else(|error| Restarted::Failed { reason: said(&error) })
@@ -79,7 +79,7 @@ async fn watch(engine: &impl Containers, before: &Container) -> Result<Restarted
 
 fn fault(before: &Container, started: &str, now: &Container) -> Option<String> {
     match now.state {
-        State::Exited { code } => {
+        State::Exited { code, .. } => {
             Some(format!("exited with code {code} right after its restart: see `docker logs {}`", now.name))
         }
         State::Restarting => Some(format!("keeps dying after its restart: see `docker logs {}`", now.name)),

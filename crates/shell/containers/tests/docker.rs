@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pconf_containers::{Containers as _, Docker, Mount, Restarted, State, restart};
+use pconf_containers::{Containers as _, Docker, Restarted, State, Summary, restart};
 
 const SOCKET: &str = "/var/run/docker.sock";
 
@@ -101,7 +101,9 @@ async fn the_engine_tells_who_mounts_what_and_how_long_stopping_may_take() {
     run(Command::new("docker").args(["stop", "-t", "5", &by_volume]));
 
     let unrelated = bench.start("unrelated", &["-v", &format!("{}:/conf", bench.folder.path().display())]);
-    let below = |mount: &Mount| mount.source.starts_with(&conf) || mount.source.ends_with("_data");
+    let below = |seen: &Summary| {
+        seen.mounts.iter().any(|mount| mount.source.starts_with(&conf) || mount.source.ends_with("_data"))
+    };
     let all = Docker::at(Path::new(SOCKET)).list(below).await.unwrap();
     assert!(all.iter().all(|container| container.id != unrelated), "nothing is asked about it");
     let find = |id: &str| all.iter().find(|container| container.id == id).unwrap();
@@ -109,7 +111,10 @@ async fn the_engine_tells_who_mounts_what_and_how_long_stopping_may_take() {
     assert_eq!(sources(&by_folder), std::slice::from_ref(&conf));
     assert_eq!(sources(&by_file), [conf.join("app.conf")]);
     assert!(sources(&by_volume).iter().any(|source| source.ends_with(format!("volumes/{volume}/_data"))));
-    assert_eq!((find(&by_folder).state, find(&by_volume).state), (State::Running, State::Exited { code: 0 }));
+    assert_eq!(
+        (find(&by_folder).state, find(&by_volume).state),
+        (State::Running, State::Exited { code: 0, died: false })
+    );
     assert_eq!(find(&by_folder).stop_grace, Duration::from_secs(3));
     assert_eq!(find(&by_file).stop_grace, Duration::from_secs(10));
     assert_eq!(find(&by_folder).name, format!("by-folder-{}", std::process::id()));

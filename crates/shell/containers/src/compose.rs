@@ -1,0 +1,100 @@
+//! Compose, which alone knows how its files become containers: it is run, never imitated.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::engine::{Ended, EngineError};
+use crate::tail::Tail;
+
+/// How long a program may take to say that it is there.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How the two generations of compose are called.
+const GENERATIONS: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
+
+/// Makes what is missing of `services` and makes anew what differs.
+pub(crate) async fn up(
+    socket: &Path,
+    file: &Path,
+    project: &str,
+    services: &[String],
+    limit: Duration,
+) -> Result<Ended, EngineError> {
+    let file = file.to_string_lossy();
+    let options = ["-p", project, "-f", &file, "up", "-d", "--no-deps", "--no-build"];
+    let arguments: Vec<&str> = options.into_iter().chain(services.iter().map(String::as_str)).collect();
+    let by_hand = format!("docker compose {}", arguments.join(" "));
+    let Some(program) = installed(socket).await else { return Err(EngineError::NoCompose { by_hand }) };
+    let what = format!("`{} {}`", program.join(" "), arguments.join(" "));
+    let mut child = command(socket, program).args(arguments).spawn().map_err(|source| EngineError::Refused {
+        action: format!("be served by compose: cannot run `{}`", program.join(" ")),
+        source: Box::new(source),
+    })?;
+    match timeout(limit, end(&mut child)).await {
+        Ok(Ok((status, output))) => Ok(Ended { code: status.code().map_or(-1, i64::from), output }),
+        Ok(Err(source)) => Err(EngineError::Refused { action: format!("be asked by {what}"), source: source.into() }),
+        Err(_) => {
+            kill(&mut child).await;
+            Err(EngineError::NotEnded { command: what, limit })
+        }
+    }
+}
+
+/// How compose is called here; nothing is remembered, as it may be installed meanwhile.
+async fn installed(socket: &Path) -> Option<&'static [&'static str]> {
+    for program in GENERATIONS {
+        let mut version = command(socket, program);
+        let Ok(mut child) = version.arg("version").spawn() else { continue };
+        match timeout(ANSWER, end(&mut child)).await {
+            Ok(Ok((status, _))) if status.success() => return Some(program),
+            Ok(_) => {}
+            Err(_) => kill(&mut child).await,
+        }
+    }
+    None
+}
+
+fn command(socket: &Path, program: &[&str]) -> Command {
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Our engine, whatever the environment says; a context would win over the address.
+    command.env("DOCKER_HOST", format!("unix://{}", socket.display())).env_remove("DOCKER_CONTEXT");
+    // `docker compose` is a process below `docker`: both end together.
+    command.env_remove("DOCKER_TLS_VERIFY").process_group(0).kill_on_drop(true);
+    command
+}
+
+async fn end(child: &mut Child) -> std::io::Result<(ExitStatus, String)> {
+    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+    let tail = std::cell::RefCell::new(Tail::default());
+    let (status, out, err) = tokio::join!(child.wait(), read(&mut out, &tail), read(&mut err, &tail));
+    out?;
+    err?;
+    Ok((status?, tail.into_inner().text()))
+}
+
+async fn read(from: &mut Option<impl AsyncRead + Unpin>, tail: &std::cell::RefCell<Tail>) -> std::io::Result<()> {
+    let Some(from) = from else { return Ok(()) };
+    let mut bytes = [0; 1024];
+    loop {
+        match from.read(&mut bytes).await? {
+            0 => return Ok(()),
+            length => tail.borrow_mut().push(&bytes[..length]),
+        }
+    }
+}
+
+async fn kill(child: &mut Child) {
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(group) = group {
+        // It may have ended by itself at this moment.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.wait().await;
+}
