@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pconf_bundle::{Bundle, Content, Directory, File};
+use pconf_bundle::{Bundle, Content, Directory, File, Masks};
 use pconf_names::{Digest, MachineName, RevisionId};
 use pconf_render::RenderedMachine;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,15 @@ pub struct Publication {
     pub digest: Digest,
     /// The bundles by machine.
     pub machines: BTreeMap<MachineName, Bundle>,
+}
+
+impl Publication {
+    /// The same revision, with the word that it may change as much as it does.
+    #[must_use]
+    pub fn accepted(mut self) -> Self {
+        self.machines.values_mut().for_each(|bundle| bundle.accepted = true);
+        self
+    }
 }
 
 /// The revision that follows the one of that number and digest, or `None` where every machine already gets exactly these
@@ -47,16 +56,20 @@ fn bundle(revision: RevisionId, machine: MachineName, rendered: RenderedMachine)
                 class: file.attributes.class,
                 owner: file.attributes.owner,
                 mode: file.attributes.mode,
-                on_change: None,
+                on_change: file.attributes.on_change,
                 content: Content::from(file.bytes),
             })
             .collect(),
+        services: rendered.services,
+        compose: rendered.compose,
+        masks: Masks::new(rendered.secrets.iter().map(|secret| secret.confidential().to_owned())),
         ..Bundle::empty(revision, machine, rendered.role)
     }
 }
 
-/// A digest over one line per machine, directory and file. No field can hold a line break or a space, but a path, which
-/// therefore comes last: two platforms with one list are the same.
+/// A digest over one line per machine, directory and file, and per rule, in their order. No field can hold a line break or
+/// a space, but a path and what is JSON, which therefore come last: two platforms with one list are the same. Masks follow
+/// from the files.
 fn digest(rendered: &BTreeMap<MachineName, RenderedMachine>) -> Digest {
     let mut list = String::new();
     for (name, machine) in rendered {
@@ -65,24 +78,51 @@ fn digest(rendered: &BTreeMap<MachineName, RenderedMachine>) -> Digest {
             list += &format!("directory {} {} {}\n", d.owner, d.mode, d.path);
         }
         for file in &machine.files {
-            let (a, digest) = (file.attributes, Digest::of(&file.bytes));
+            let (a, digest) = (&file.attributes, Digest::of(&file.bytes));
             list += &format!("file {:?} {} {} {digest} {}\n", a.class, a.owner, a.mode, file.path);
+            if let Some(on_change) = &a.on_change {
+                list += &format!("on-change {}\n", json(on_change));
+            }
+        }
+        for rule in &machine.services {
+            list += &format!("service {}\n", json(rule));
+        }
+        for compose in &machine.compose {
+            list += &format!("compose {}\n", json(compose));
         }
     }
     Digest::of(list.as_bytes())
 }
 
+/// One line: JSON escapes line breaks.
+fn json(rule: &impl Serialize) -> String {
+    match serde_json::to_string(rule) {
+        Ok(text) => text,
+        Err(_) => unreachable!("rules are text, numbers and lists of text"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pconf_names::Class;
+    use pconf_names::{Class, ComposeFile, OnChange, ServiceRule};
     use pconf_platform::Attributes;
-    use pconf_render::RenderedFile;
+    use pconf_render::{RenderedFile, SecretValue};
 
-    fn platform(text: &str, mode: &str) -> Result<BTreeMap<MachineName, RenderedMachine>, Box<dyn std::error::Error>> {
-        let attributes = Attributes { class: Class::Config, owner: "0:0".parse()?, mode: mode.parse()? };
+    type Machines = BTreeMap<MachineName, RenderedMachine>;
+
+    fn platform(text: &str, mode: &str) -> Result<Machines, Box<dyn std::error::Error>> {
+        let attributes =
+            Attributes { class: Class::Config, owner: "0:0".parse()?, mode: mode.parse()?, on_change: None };
         let file = RenderedFile { path: "core/conf/core.yml".parse()?, attributes, bytes: text.as_bytes().to_vec() };
-        let machine = RenderedMachine { role: "core".parse()?, directories: Vec::new(), files: vec![file] };
+        let machine = RenderedMachine {
+            role: "core".parse()?,
+            directories: Vec::new(),
+            files: vec![file],
+            services: Vec::new(),
+            compose: Vec::new(),
+            secrets: vec![SecretValue::Certificate { certificate: "the chain".to_owned(), key: "the key".to_owned() }],
+        };
         Ok(BTreeMap::from([("co1".parse()?, machine)]))
     }
 
@@ -103,6 +143,51 @@ mod tests {
         let back = publish(Some((third.revision, third.digest)), platform("a", "0640")?)
             .ok_or("going back is a new revision")?;
         assert_eq!((back.revision.to_string(), back.digest), ("1.4".to_owned(), first.digest));
+        Ok(())
+    }
+
+    #[test]
+    fn another_rule_is_another_revision_and_no_rule_is_what_it_was() -> Result<(), Box<dyn std::error::Error>> {
+        let plain = platform("a", "0640")?;
+        // As published before there were rules.
+        assert_eq!(digest(&plain).to_string(), "dab60be5406dcca23398f2e344d5d1cd27333f0cf2052c42b1a466a4eea7512d");
+
+        let rules = |text: &str| serde_json::from_str::<Vec<ServiceRule>>(text);
+        let some = [rules(r#"[{"match":"*","limit":9}]"#)?, rules(r#"[{"match":"*","limit":8}]"#)?];
+        let mut seen = vec![digest(&plain)];
+        let mut is_new = |change: &dyn Fn(&mut RenderedMachine)| {
+            let mut other = plain.clone();
+            other.values_mut().for_each(change);
+            let digest = digest(&other);
+            assert!(!seen.contains(&digest), "{other:?}");
+            seen.push(digest);
+        };
+        is_new(&|machine| machine.files[0].attributes.on_change = Some(OnChange::None));
+        is_new(&|machine| machine.services.clone_from(&some[0]));
+        is_new(&|machine| machine.services.clone_from(&some[1]));
+        is_new(&|machine| {
+            let file = machine.files[0].path.clone();
+            machine.compose.push(ComposeFile { file, project: "p".to_owned() });
+        });
+        Ok(())
+    }
+
+    #[test]
+    fn the_word_of_the_admin_changes_neither_number_nor_digest() -> Result<(), Box<dyn std::error::Error>> {
+        let published = publish(None, platform("a", "0640")?).ok_or("the first is always new")?;
+        let accepted = published.clone().accepted();
+        assert_eq!((accepted.revision, accepted.digest), (published.revision, published.digest));
+        let words =
+            |publication: &Publication| publication.machines.values().map(|one| one.accepted).collect::<Vec<_>>();
+        assert_eq!((words(&published), words(&accepted)), (vec![false], vec![true]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_key_is_masked_and_its_certificate_is_not() -> Result<(), Box<dyn std::error::Error>> {
+        let published = publish(None, platform("a", "0640")?).ok_or("the first is always new")?;
+        let masks = &published.machines[&"co1".parse()?].masks;
+        assert_eq!(masks.hide("the chain, the key"), "the chain, ••••");
         Ok(())
     }
 }

@@ -15,11 +15,28 @@ pub(crate) const ENCODERS: [&str; 7] = ["json", "yaml", "nginx", "redis", "compo
 /// What an encoder says of a value that does not exist.
 pub(crate) const UNDEFINED: &str = "does not exist";
 
+type Encoder = fn(&Value) -> TeraResult<String>;
+
+/// How each of them encodes, in the same order.
+const FUNCTIONS: [Encoder; ENCODERS.len()] =
+    [json::json, json::yaml, nginx::nginx, redis::redis, compose::compose, url::url, verbatim];
+
+/// A text in every form that an encoder gives it, the quotes around it left out.
+pub(crate) fn forms(text: &str) -> Vec<String> {
+    let value = Value::from(text);
+    let bare = |form: String| match form.strip_prefix('"').and_then(|form| form.strip_suffix('"')) {
+        Some(bare) => bare.to_owned(),
+        None => form,
+    };
+    let mut forms: Vec<String> = FUNCTIONS.iter().filter_map(|encode| encode(&value).ok()).map(bare).collect();
+    forms.sort_unstable();
+    forms.dedup();
+    forms
+}
+
 /// Makes the encoders known to `tera`; to be called before the first template is added.
 pub(crate) fn register(tera: &mut Tera) {
-    let encoders: [fn(&Value) -> TeraResult<String>; ENCODERS.len()] =
-        [json::json, json::yaml, nginx::nginx, redis::redis, compose::compose, url::url, verbatim];
-    for (name, encode) in ENCODERS.into_iter().zip(encoders) {
+    for (name, encode) in ENCODERS.into_iter().zip(FUNCTIONS) {
         tera.register_filter(name, move |value: &Value, _: Kwargs, _: &State| {
             // The engine hands a name that does not exist to a filter as if it were a value.
             if value.is_undefined() { Err(tera::Error::message(UNDEFINED)) } else { encode(value) }

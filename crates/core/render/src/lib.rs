@@ -6,6 +6,7 @@
 
 mod encode;
 mod fault;
+mod held;
 mod load;
 mod render;
 mod scene;

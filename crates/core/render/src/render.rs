@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use pconf_names::{MachineName, RelativePath, RoleName};
+use pconf_names::{ComposeFile, MachineName, RelativePath, RoleName, ServiceRule};
 use pconf_platform::{Attributes, ManagedDirectory, Problem, RoleManifest, SecretScope};
 use tera::Tera;
 
 use crate::fault;
+use crate::held;
 use crate::scene::{Scene, SceneMachine};
-use crate::secrets::SecretValues;
+use crate::secrets::{SecretValue, SecretValues};
 use crate::set::{Source, TemplateSet};
 use crate::syntax;
 use crate::wellformed;
@@ -26,6 +27,12 @@ pub struct RenderedMachine {
     pub directories: Vec<ManagedDirectory>,
     /// Files to write, sorted by path.
     pub files: Vec<RenderedFile>,
+    /// What is said about its services; every rule that matches applies, in order.
+    pub services: Vec<ServiceRule>,
+    /// Compose files among the files whose services are made and removed with them.
+    pub compose: Vec<ComposeFile>,
+    /// The secrets that the files hold.
+    pub secrets: Vec<SecretValue>,
 }
 
 /// One file as it lands.
@@ -33,7 +40,7 @@ pub struct RenderedMachine {
 pub struct RenderedFile {
     /// Where, below the machine's root.
     pub path: RelativePath,
-    /// Class, owner and mode.
+    /// Class, owner, mode and how a change is taken.
     pub attributes: Attributes,
     /// The exact bytes; may hold secrets.
     pub bytes: Vec<u8>,
@@ -80,9 +87,17 @@ impl TemplateSet {
             }
         }
         problems.extend(self.files_for_folders(&machine.role, manifest, &files));
+        problems.extend(self.missing_compose_files(&machine.role, manifest, &files));
         if problems.is_empty() {
-            let files = files.into_values().collect();
-            Ok(RenderedMachine { role: machine.role.clone(), directories: manifest.directories.clone(), files })
+            let readable = self.readable_secrets(name, machine, secrets);
+            Ok(RenderedMachine {
+                role: machine.role.clone(),
+                directories: manifest.directories.clone(),
+                services: manifest.services.clone(),
+                compose: manifest.compose.clone(),
+                secrets: held::held(readable.map(|(_, value)| value), &files),
+                files: files.into_values().collect(),
+            })
         } else {
             Err(problems)
         }
@@ -111,6 +126,37 @@ impl TemplateSet {
         files.keys().filter(|path| folders.contains(path)).map(clash).collect()
     }
 
+    /// Compose files that the role declares and does not have.
+    fn missing_compose_files(
+        &self,
+        role: &RoleName,
+        manifest: &RoleManifest,
+        files: &BTreeMap<RelativePath, RenderedFile>,
+    ) -> Vec<Problem> {
+        let missing = manifest.compose.iter().filter(|compose| !files.contains_key(&compose.file));
+        missing
+            .map(|compose| {
+                let message = format!("`compose` names `{}`, which is none of the role's files", compose.file);
+                let help = "name a file as it lands on the machine, without `.tera`".to_owned();
+                fault::whole_file(format!("{}/{role}/role.json", self.shown), "missing-compose-file", message, help)
+            })
+            .collect()
+    }
+
+    /// The secrets that exist and that the machine's role may read.
+    fn readable_secrets<'s>(
+        &'s self,
+        name: &'s MachineName,
+        machine: &'s SceneMachine,
+        values: &'s SecretValues,
+    ) -> impl Iterator<Item = (&'s str, &'s SecretValue)> {
+        let readable = self.secrets.secrets.iter().filter(|(_, secret)| secret.roles.contains(&machine.role));
+        readable.filter_map(move |(id, secret)| {
+            let of_machine = (secret.scope == SecretScope::Machine).then_some(name);
+            Some((id.as_str(), values.get(id, of_machine)?))
+        })
+    }
+
     fn context(
         &self,
         scene: &Scene,
@@ -118,13 +164,8 @@ impl TemplateSet {
         machine: &SceneMachine,
         values: &SecretValues,
     ) -> tera::Context {
-        let readable = self.secrets.secrets.iter().filter(|(_, secret)| secret.roles.contains(&machine.role));
-        let secrets: BTreeMap<&str, tera::Value> = readable
-            .filter_map(|(id, secret)| {
-                let of_machine = (secret.scope == SecretScope::Machine).then_some(name);
-                Some((id.as_str(), values.get(id, of_machine)?.to_value()))
-            })
-            .collect();
+        let readable = self.readable_secrets(name, machine, values);
+        let secrets: BTreeMap<&str, tera::Value> = readable.map(|(id, value)| (id, value.to_value())).collect();
         let mut context = tera::Context::new();
         context.insert_value("settings", scene.settings.clone());
         context.insert_value("machines", scene.machines_value.clone());

@@ -50,6 +50,15 @@ impl SecretValues {
 }
 
 impl SecretValue {
+    /// What nobody may see of it: all of a text, the key of a certificate.
+    #[must_use]
+    pub fn confidential(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Certificate { key, .. } => key,
+        }
+    }
+
     /// The value as templates see it.
     pub(crate) fn to_value(&self) -> tera::Value {
         match self {

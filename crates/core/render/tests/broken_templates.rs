@@ -96,9 +96,17 @@ fn a_good_set_renders_and_what_is_no_template_arrives_as_it_is() {
     );
 }
 
+/// As [`ROLE`], with a compose file that the role does not have under that name.
+const COMPOSE: &str = r#"{
+  "description": "a web server",
+  "topology": "one",
+  "files": [{ "match": "**", "class": "config", "owner": "0:0", "mode": "0644" }],
+  "compose": [{ "file": "app.yml.tera", "project": "app" }]
+}"#;
+
 #[test]
 fn every_fault_is_told_at_its_place_with_the_way_out() {
-    let cases: [&[(&str, &str)]; 16] = [
+    let cases: [&[(&str, &str)]; 17] = [
         &[("web/a.tera", "{{ settings.domain }}\n{{ machine.name | upper }}")],
         &[("web/a.tera", "{{ settings.domian | json }}\n{{ derived.prot | json }}\n{% if settings.gone %}{% endif %}")],
         &[("web/a.tera", "{{ settings.domain | jsno }}"), ("web/b.tera", "{% if %}")],
@@ -115,6 +123,7 @@ fn every_fault_is_told_at_its_place_with_the_way_out() {
         &[("web/{{ settings.list }.txt", "x")],
         &[("web/a.json", "{}"), ("web/a.json.tera", "{}")],
         &[("web/data", "x"), ("web/data/more/a.txt", "x")],
+        &[("web/role.json", COMPOSE), ("web/app.yml.tera", "services: {}")],
     ];
     let shown: Vec<String> = cases.iter().map(|files| outcome(files)).collect();
     let shown = shown.join("\n------------------------------------------------------------\n");
