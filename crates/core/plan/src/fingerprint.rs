@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use pconf_bundle::Bundle;
 use pconf_names::Digest;
+use serde::Serialize;
 
 /// The digest of all that a bundle says about a machine, apart from the revision's number.
 ///
@@ -19,6 +20,20 @@ pub fn fingerprint(bundle: &Bundle) -> Digest {
     }
     for file in &bundle.files {
         let _ = writeln!(text, "file {} {} {} {}", file.owner, file.mode, file.content.digest(), file.path);
+        if let Some(on_change) = &file.on_change {
+            let _ = writeln!(text, "on change {}", json(on_change));
+        }
+    }
+    for rule in &bundle.services {
+        let _ = writeln!(text, "service {}", json(rule));
+    }
+    for compose in &bundle.compose {
+        let _ = writeln!(text, "compose {} {}", compose.project, compose.file);
     }
     Digest::of(text.as_bytes())
+}
+
+fn json(value: &impl Serialize) -> String {
+    // What came as JSON goes back into it.
+    serde_json::to_string(value).unwrap_or_default()
 }

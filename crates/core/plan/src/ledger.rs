@@ -2,40 +2,60 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pconf_bundle::{Bundle, VerifiedBundle};
+use pconf_bundle::{Bundle, OnChange, VerifiedBundle};
 use pconf_names::{Digest, Mode, Owner, RelativePath, RevisionId};
 use serde::{Deserialize, Serialize};
 
+use crate::debt::{Change, Debt, DebtState, Was};
+use crate::definitions::definitions;
 use crate::fingerprint::fingerprint;
-use crate::observed::{Container, OnDisk};
+use crate::manner::Manner;
+use crate::observed::{Container, ContainerState};
 use crate::plan::{Plan, Step};
-use crate::restarts::is_paid;
 
 /// The follower's memory; written whole before and after everything that it is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
-    /// The last revision that was taken wholly.
+    /// The last revision that ran wholly and was seen to be well.
     pub applied: Option<Attempt>,
+    /// The one that did so before it.
+    #[serde(default)]
+    pub previous: Option<Attempt>,
     /// A revision that was begun and is not finished.
     pub attempt: Option<Attempt>,
-    /// How far the unfinished one is.
+    /// Why it was begun.
+    #[serde(default)]
+    pub purpose: Purpose,
+    /// How far it is.
     pub phase: Phase,
+    /// The revision that this machine does not take again by itself.
+    #[serde(default)]
+    pub quarantined: Option<Quarantined>,
+    /// The operator's wish that nothing is touched.
+    #[serde(default)]
+    pub suspended: Option<Suspended>,
     /// The files that are ours, and as what we wrote them last.
     pub files: BTreeMap<RelativePath, Record>,
     /// Files of the unfinished revision that were not ours before: ours if they hold what we meant to write.
     pub intended: BTreeMap<RelativePath, Record>,
-    /// Files that an unfinished writing has changed or removed, or was about to: whoever starts meanwhile may have read
-    /// either form of them.
+    /// Files that an unfinished writing has changed or removed, or was about to, with what stood there before: whoever
+    /// starts meanwhile may have read either form of them.
     #[serde(default)]
-    pub changing: BTreeSet<RelativePath>,
+    pub changing: BTreeMap<RelativePath, Was>,
     /// Folders that we made on the way to files; removed when they are empty and no longer needed.
     pub folders: BTreeSet<RelativePath>,
     /// Folders of data and logs that the set names. They are never removed.
     #[serde(default)]
     pub directories: BTreeSet<RelativePath>,
-    /// Restarts that are owed, by the container's name.
+    /// What is owed, by the container's name.
     pub owed: BTreeMap<String, Debt>,
+    /// How compose was last told to make its services, by `file#service`.
+    #[serde(default)]
+    pub definitions: BTreeMap<String, Digest>,
+    /// What each service runs, by the container's name.
+    #[serde(default)]
+    pub services: BTreeMap<String, Taken>,
 }
 
 /// One revision with what it says.
@@ -50,6 +70,47 @@ pub struct Attempt {
     pub tag: String,
 }
 
+/// Why a revision was begun.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// The leader wants it.
+    #[default]
+    Goal,
+    /// The machine goes back to it.
+    Return,
+}
+
+/// A revision that is not taken again by itself, only by `retry` or when a newer one comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quarantined {
+    /// Which.
+    pub revision: Attempt,
+    /// What it broke, or who did not want it.
+    pub reason: String,
+}
+
+/// The operator's wish that nothing is touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspended {
+    /// Why.
+    pub reason: String,
+    /// Since when (RFC 3339).
+    pub since: String,
+}
+
+/// What a service was last seen to take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Taken {
+    /// The revision whose files it read.
+    pub revision: RevisionId,
+    /// Whether its operator had stopped it then.
+    pub is_stopped: bool,
+}
+
 /// How far an attempt is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,7 +120,7 @@ pub enum Phase {
     Settled,
     /// Files may be of the old or of the new revision.
     Writing,
-    /// All files are of the new revision; restarts may be owed.
+    /// All files are of the new revision; actions may be owed.
     Written,
 }
 
@@ -77,42 +138,23 @@ pub struct Record {
     pub mode: Mode,
 }
 
-/// A restart that a container has to get.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Debt {
-    /// The changed files that it reads.
-    pub files: BTreeSet<RelativePath>,
-    /// What is known about paying it.
-    pub state: DebtState,
-}
-
-/// What is known about paying a debt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "lowercase", deny_unknown_fields)]
-pub enum DebtState {
-    /// Files may still have changed after any start that was seen: only a restart pays it.
-    Open,
-    /// After the last write the container was still the one started at this moment: any other start pays it.
-    Since {
-        /// As the engine writes it.
-        started: String,
-    },
-    /// It was restarted and did not stay up: only a restart that holds pays it, even from standstill.
-    Failed {
-        /// What was seen, e.g. `exited with code 1`.
-        reason: String,
-    },
+impl Attempt {
+    /// The revision of a bundle.
+    #[must_use]
+    pub fn of(bundle: &VerifiedBundle) -> Self {
+        Self { revision: bundle.revision, fingerprint: fingerprint(bundle), tag: bundle.tag().to_string() }
+    }
 }
 
 impl Ledger {
-    /// The tag of the revision whose repetition tells nothing new: the applied one, if nothing is unfinished.
+    /// The tag of the revision whose repetition tells nothing new; none while something is unfinished.
     #[must_use]
     pub fn settled_tag(&self) -> Option<&str> {
-        match self.attempt {
-            Some(_) => None,
-            None => self.applied.as_ref().map(|applied| applied.tag.as_str()),
+        if self.attempt.is_some() {
+            return None;
         }
+        let refused = self.quarantined.as_ref().map(|quarantined| &quarantined.revision);
+        refused.or(self.applied.as_ref()).map(|known| known.tag.as_str())
     }
 
     /// The last revision that ran wholly.
@@ -132,11 +174,13 @@ impl Ledger {
     }
 
     /// Before the first step: what will be ours and what will be owed.
-    pub fn intend(&mut self, goal: &VerifiedBundle, plan: &Plan) {
-        let tag = goal.tag().to_string();
-        self.attempt = Some(Attempt { revision: goal.revision, fingerprint: fingerprint(goal), tag });
+    pub fn intend(&mut self, goal: &VerifiedBundle, purpose: Purpose, plan: &Plan) {
+        self.attempt = Some(Attempt::of(goal));
+        self.purpose = purpose;
         self.phase = Phase::Writing;
-        self.changing.extend(plan.written().chain(plan.removed()).cloned());
+        for (path, was) in &plan.changes {
+            self.changing.insert(path.clone(), *was);
+        }
         for (path, record) in records(goal) {
             if !self.files.contains_key(&path) {
                 self.intended.insert(path, record);
@@ -148,26 +192,30 @@ impl Ledger {
                 self.folders.insert(path.clone());
             }
         }
-        let known = std::mem::take(&mut self.owed);
-        for (name, files) in plan.debts() {
-            let state = match known.get(name).map(|debt| &debt.state) {
-                Some(failed @ DebtState::Failed { .. }) => failed.clone(),
-                Some(DebtState::Open | DebtState::Since { .. }) | None => DebtState::Open,
-            };
-            self.owed.insert(name.clone(), Debt { files: files.clone(), state });
-        }
+        self.owed.clone_from(&plan.debts);
     }
 
-    /// After the last file: `containers` are those of now. Every reader of a file that changed is owed a restart, one that
-    /// was not there before the first file too.
+    /// After the last file: `containers` are those of now. Every reader of a file that changed is owed its action, one that
+    /// was not there before the first file too; one that runs as it did then and whose files are as they were is not.
     pub fn written(&mut self, goal: &Bundle, containers: &[Container]) {
         for container in containers {
-            let files: BTreeSet<_> = self.changing.iter().filter(|path| container.can_read(path)).cloned().collect();
-            if !files.is_empty() {
-                let open = Debt { files: BTreeSet::new(), state: DebtState::Open };
-                self.owed.entry(container.name.clone()).or_insert(open).files.extend(files);
+            let manner = Manner::of(container, &goal.services);
+            let files = self.changing.iter().filter(|(path, _)| container.can_read(path));
+            let files = files.map(|(path, was)| (path.clone(), Change { was: *was, how: manner.takes(goal, path) }));
+            let files: BTreeMap<_, _> = files.filter(|(_, change)| change.how != OnChange::None).collect();
+            if files.is_empty() {
+                continue;
+            }
+            let debt = self.owed.entry(container.name.clone()).or_insert_with(|| Debt::new(BTreeMap::new(), None));
+            for (path, change) in files {
+                debt.files.entry(path).or_insert(change);
             }
         }
+        self.owed.retain(|name, debt| {
+            let container = containers.iter().find(|container| container.name == *name);
+            debt.files = debt.remaining(goal, container);
+            !debt.files.is_empty() || !debt.upstreams.is_empty()
+        });
         self.changing.clear();
         self.phase = Phase::Written;
         self.files = records(goal).collect();
@@ -175,6 +223,7 @@ impl Ledger {
         self.directories = directories(goal).collect();
         // A folder that is no longer needed was removed, or holds what is not ours.
         self.folders.retain(|folder| goal.files.iter().any(|file| file.path.is_within(folder)));
+        self.definitions = definitions(goal, containers);
         self.still_up(containers);
     }
 
@@ -184,46 +233,64 @@ impl Ledger {
             if let Some(debt) = self.owed.get_mut(&container.name)
                 && debt.state == DebtState::Open
             {
-                debt.state = DebtState::Since { started: container.started.clone() };
+                debt.state = DebtState::Since { id: container.id.clone(), started: container.started.clone() };
             }
         }
     }
 
-    /// A restart that held, or a container that is no more.
+    /// An action that ended well, or a container that is no more.
     pub fn paid(&mut self, name: &str) {
         self.owed.remove(name);
     }
 
-    /// A restart that did not hold.
+    /// An action that did not end well.
     pub fn failed(&mut self, name: &str, reason: &str) {
         if let Some(debt) = self.owed.get_mut(name) {
             debt.state = DebtState::Failed { reason: reason.to_owned() };
         }
     }
 
-    /// Forgets what containers that are gone, or were started since, were owed.
-    pub fn settle(&mut self, containers: &[Container]) {
-        self.owed.retain(|name, debt| {
-            containers.iter().any(|container| container.name == *name && !is_paid(debt, container))
-        });
-    }
-
-    /// Whether a file that is ours is no longer as we wrote it, or a folder of data is missing; `disk` tells what stands at
-    /// the paths of `files` and `directories`.
-    #[must_use]
-    pub fn has_drifted(&self, disk: &BTreeMap<RelativePath, OnDisk>) -> bool {
-        let is_missing = |path| matches!(disk.get(path), None | Some(OnDisk::Nothing));
-        self.directories.iter().any(is_missing)
-            || self.files.iter().any(|(path, record)| {
-                let (digest, owner, mode) = (Some(record.digest), record.owner, record.mode.bits());
-                disk.get(path) != Some(&OnDisk::File { digest, owner, mode })
-            })
-    }
-
-    /// After the last restart: the revision runs. A container that its operator stopped may still be owed.
-    pub fn finish(&mut self) {
-        self.applied = self.attempt.take().or_else(|| self.applied.take());
+    /// After the last action: the revision runs, on these containers. One that its operator stopped may still be owed.
+    pub fn finish(&mut self, containers: &[Container]) {
+        if let Some(attempt) = self.attempt.take() {
+            match self.purpose {
+                Purpose::Goal => {
+                    // What is as new, or newer, was asked for.
+                    self.quarantined =
+                        self.quarantined.take().filter(|known| known.revision.revision > attempt.revision);
+                    if self.applied.as_ref().is_none_or(|applied| applied.revision != attempt.revision) {
+                        self.previous = self.applied.take();
+                    }
+                }
+                Purpose::Return => {
+                    if self.previous.as_ref().is_some_and(|previous| previous.revision == attempt.revision) {
+                        self.previous = None;
+                    }
+                }
+            }
+            self.applied = Some(attempt);
+        }
+        self.purpose = Purpose::Goal;
         self.phase = Phase::Settled;
+        let Some(revision) = self.running() else { return };
+        let before = std::mem::take(&mut self.services);
+        for container in
+            containers.iter().filter(|container| self.files.keys().any(|path| container.reads_or_is_made_from(path)))
+        {
+            let known = before.get(&container.name);
+            let revision = match self.owed.get(&container.name) {
+                // It has not taken the new files.
+                Some(_) => known.map_or(revision, |known| known.revision),
+                None => revision,
+            };
+            let is_stopped = container.state == ContainerState::Stopped;
+            self.services.insert(container.name.clone(), Taken { revision, is_stopped });
+        }
+    }
+
+    /// Does not take `revision` again by itself.
+    pub fn quarantine(&mut self, revision: Attempt, reason: String) {
+        self.quarantined = Some(Quarantined { revision, reason });
     }
 }
 

@@ -1,22 +1,36 @@
 //! The follower's brain: what the machine should be, what the follower remembers and what it sees become steps.
 //!
 //! Everything that is decided is decided here, before anything is touched, and comes out as a value that can be printed
-//! and compared. Boot, poll, notify and retry all ask the same question. A restart is a debt: the [`Ledger`] owes it from
-//! before the first file is written until a container was seen to start after the last one.
+//! and compared. Boot, poll, notify, retry and going back all ask the same question. An action is a debt: the [`Ledger`]
+//! owes it from before the first file is written until its container was seen to be well after the last one.
 
+mod actions;
+mod admit;
+mod compose;
+mod debt;
+mod definitions;
+mod drift;
 mod fingerprint;
 mod ledger;
+mod manner;
 mod observed;
+mod order;
 mod plan;
 mod refusal;
-mod restarts;
 mod schedule;
 mod show;
+mod standing;
 
+pub use actions::{Action, Left, Stop, Trial, What};
+pub use admit::{Admission, admit, guard};
+pub use compose::{ComposeService, ComposeServices, compose_services};
+pub use debt::{Change, Debt, DebtState, Was};
+pub use drift::Drifted;
 pub use fingerprint::fingerprint;
-pub use ledger::{Attempt, Debt, DebtState, Ledger, Phase, Record};
+pub use ledger::{Attempt, Ledger, Phase, Purpose, Quarantined, Record, Suspended, Taken};
+pub use manner::Manner;
 pub use observed::{Container, ContainerState, Observed, OnDisk, Reads};
-pub use plan::{Plan, Step, places_to_look, plan};
+pub use plan::{Plan, Step, places_to_look, plan, plan_owed};
 pub use refusal::{InTheWay, Obstacle, Refusal};
-pub use restarts::{Left, Restart, owed_restarts};
 pub use schedule::{Urgency, wait};
+pub use standing::Standing;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pconf_bundle::ComposeFile;
 use pconf_names::{Digest, Owner, RelativePath};
 
 use crate::refusal::Obstacle;
@@ -42,12 +43,18 @@ pub struct Container {
     pub id: String,
     /// Its name, which survives being recreated.
     pub name: String,
+    /// Its compose service; its name where compose did not make it.
+    pub service: String,
     /// Whether it runs.
     pub state: ContainerState,
     /// When it was last started, as the engine writes it. Only ever compared for equality: clocks jump.
     pub started: String,
     /// What it mounts of the root.
     pub reads: Vec<Reads>,
+    /// The compose file below the root that it was made from.
+    pub made_from: Option<ComposeFile>,
+    /// Its labels that say how it takes changes, without `config-follower.`.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Whether a container runs.
@@ -55,7 +62,9 @@ pub struct Container {
 pub enum ContainerState {
     /// It runs, or the engine is about to start it again because it crashed.
     Up,
-    /// It was stopped, paused or never started: it stays as its operator left it.
+    /// It ended by itself, and not well.
+    Died,
+    /// It was stopped, paused or never started, or it ended well: it stays as its operator left it.
     Stopped,
 }
 
@@ -96,6 +105,18 @@ impl Container {
     #[must_use]
     pub fn can_read(&self, path: &RelativePath) -> bool {
         self.reads.iter().any(|reads| reads.shows(path))
+    }
+
+    /// Whether it mounts `path` by itself: such a mount shows the same inode until the container is started again.
+    #[must_use]
+    pub fn mounts_alone(&self, path: &RelativePath) -> bool {
+        self.reads.iter().any(|reads| matches!(reads, Reads::Within(place) if place == path))
+    }
+
+    /// Whether a change of `path` can concern it.
+    #[must_use]
+    pub fn reads_or_is_made_from(&self, path: &RelativePath) -> bool {
+        self.can_read(path) || self.made_from.as_ref().is_some_and(|compose| compose.file == *path)
     }
 }
 

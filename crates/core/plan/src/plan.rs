@@ -2,32 +2,45 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pconf_bundle::{Bundle, File, VerifiedBundle};
+use pconf_bundle::{Bundle, File};
 use pconf_names::{Digest, Mode, Owner, RelativePath, RevisionId};
 use serde::Serialize;
 
-use crate::fingerprint::fingerprint;
+use crate::actions::{Action, Left, Stop, Trial, decide};
+use crate::debt::{Debt, Was};
 use crate::ledger::{Ledger, Record};
 use crate::observed::{Container, Observed, OnDisk};
 use crate::refusal::{InTheWay, Obstacle, Refusal};
-use crate::restarts::{Act, Left, Restart, act};
 
-/// All that has to be done to bring the machine to its goal, in order: `steps` first, then `restarts`.
+/// All that has to be done to bring the machine to its goal, in order: `checks`, `stops`, `steps`, `actions`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// The goal.
     pub revision: RevisionId,
+    /// What the applications have to say about the new files before anything is touched. Sorted by name.
+    pub checks: Vec<Trial>,
+    /// Containers that must not run while their files change, and are stopped before the first step. Sorted by name.
+    pub stops: Vec<Stop>,
     /// File work, one step after the other.
     pub steps: Vec<Step>,
-    /// Each at most once; they do not depend on each other. Sorted by name.
-    pub restarts: Vec<Restart>,
+    /// At most one for each container, by rank and name. Those of one rank go side by side; the next rank waits until they
+    /// are well.
+    pub actions: Vec<Action>,
     /// Containers that read a changed file and stay as they are, because their operator stopped them. Sorted by name.
     pub stopped: Vec<Left>,
-    /// Containers that read files of the goal, none of which changes. Sorted.
+    /// Containers that read files of the goal and need nothing. Sorted.
     pub untouched: Vec<String>,
     /// Files that will be written and that no container can read. Sorted.
     pub read_by_nothing: Vec<RelativePath>,
+    /// What the operator should know: labels that are not understood, orders that go in a circle.
+    pub warnings: Vec<String>,
+    /// The files that change, with what stood there before the first change.
+    #[serde(skip)]
+    pub changes: BTreeMap<RelativePath, Was>,
+    /// What is owed once the first of all this is done.
+    #[serde(skip)]
+    pub debts: BTreeMap<String, Debt>,
 }
 
 /// One piece of file work.
@@ -51,6 +64,8 @@ pub enum Step {
         path: RelativePath,
         /// Whether something was there before.
         replaces: bool,
+        /// Whether the file keeps its inode: a running container mounts it by itself and takes the change without a start.
+        in_place: bool,
     },
     /// Give a file whose bytes are right the goal's owner and mode.
     SetPermission {
@@ -79,18 +94,23 @@ impl Plan {
     pub fn nothing(revision: RevisionId) -> Self {
         Self {
             revision,
+            checks: Vec::new(),
+            stops: Vec::new(),
             steps: Vec::new(),
-            restarts: Vec::new(),
+            actions: Vec::new(),
             stopped: Vec::new(),
             untouched: Vec::new(),
             read_by_nothing: Vec::new(),
+            warnings: Vec::new(),
+            changes: BTreeMap::new(),
+            debts: BTreeMap::new(),
         }
     }
 
     /// Whether the machine is at its goal.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.restarts.is_empty()
+        self.steps.is_empty() && self.actions.is_empty()
     }
 
     /// The files that will be written, sorted.
@@ -114,12 +134,6 @@ impl Plan {
             | Step::RemoveFolder { .. } => None,
         })
     }
-
-    /// What is owed once the first step is taken: by name, the changed files.
-    pub(crate) fn debts(&self) -> impl Iterator<Item = (&String, &BTreeSet<RelativePath>)> {
-        let restarts = self.restarts.iter().map(|restart| (&restart.name, &restart.files));
-        restarts.chain(self.stopped.iter().map(|left| (&left.name, &left.files)))
-    }
 }
 
 /// The paths that have to be looked at before [`plan`] can decide, with the sizes whose bytes are worth reading.
@@ -141,29 +155,36 @@ pub fn places_to_look(goal: &Bundle, ledger: &Ledger) -> BTreeMap<RelativePath, 
 }
 
 /// What has to be done to bring the machine to `goal`; or why nothing will be done.
-pub fn plan(goal: &VerifiedBundle, ledger: &Ledger, observed: &Observed) -> Result<Plan, Refusal> {
-    check_history(goal, ledger)?;
+pub fn plan(goal: &Bundle, ledger: &Ledger, observed: &Observed) -> Result<Plan, Refusal> {
     check_consistency(goal)?;
     let leaving = leaving(goal, ledger, observed);
     let in_the_way: Vec<InTheWay> = obstacles(goal, &leaving, observed);
     if !in_the_way.is_empty() {
         return Err(Refusal::Obstructed(in_the_way));
     }
-    let steps = steps(goal, ledger, &leaving, observed);
-    Ok(with_containers(goal, ledger, observed, steps))
+    let mut plan = Plan { steps: steps(goal, ledger, &leaving, observed), ..Plan::nothing(goal.revision) };
+    plan.changes = changes(&plan, ledger, observed);
+    if let Some(containers) = &observed.containers {
+        decide(goal, ledger, containers, &mut plan);
+    }
+    Ok(plan)
 }
 
-/// A revision only grows, and one number has one content.
-fn check_history(goal: &Bundle, ledger: &Ledger) -> Result<(), Refusal> {
-    for known in ledger.applied.iter().chain(&ledger.attempt) {
-        if goal.revision < known.revision {
-            return Err(Refusal::Older { offered: goal.revision, known: known.revision });
-        }
-        if goal.revision == known.revision && fingerprint(goal) != known.fingerprint {
-            return Err(Refusal::OtherContent(goal.revision));
-        }
-    }
-    Ok(())
+/// What is owed when all files of `goal` are in place; nothing else is looked at.
+#[must_use]
+pub fn plan_owed(goal: &Bundle, ledger: &Ledger, containers: &[Container]) -> Plan {
+    let mut plan = Plan::nothing(goal.revision);
+    decide(goal, ledger, containers, &mut plan);
+    plan
+}
+
+/// The files that change now or have begun to, with what stood there before the first change. Owner and mode are no content:
+/// whoever could read the file has read these bytes.
+fn changes(plan: &Plan, ledger: &Ledger, observed: &Observed) -> BTreeMap<RelativePath, Was> {
+    let now = plan.written().chain(plan.removed());
+    let mut changes: BTreeMap<_, _> = now.map(|path| (path.clone(), Was::seen(observed.disk.get(path)))).collect();
+    changes.extend(ledger.changing.iter().map(|(path, was)| (path.clone(), *was)));
+    changes
 }
 
 fn check_consistency(goal: &Bundle) -> Result<(), Refusal> {
@@ -284,32 +305,7 @@ fn file_step(file: &File, observed: &Observed) -> Option<Step> {
             let right = *owner == file.owner && *mode == file.mode.bits();
             (!right).then(|| Step::SetPermission { path: file.path.clone(), owner: file.owner, mode: file.mode })
         }
-        Some(OnDisk::File { .. }) => Some(Step::WriteFile { path: file.path.clone(), replaces: true }),
-        _ => Some(Step::WriteFile { path: file.path.clone(), replaces: false }),
+        Some(OnDisk::File { .. }) => Some(Step::WriteFile { path: file.path.clone(), replaces: true, in_place: false }),
+        _ => Some(Step::WriteFile { path: file.path.clone(), replaces: false, in_place: false }),
     }
-}
-
-fn with_containers(goal: &Bundle, ledger: &Ledger, observed: &Observed, steps: Vec<Step>) -> Plan {
-    let mut plan = Plan { steps, ..Plan::nothing(goal.revision) };
-    // Owner and mode are no content: whoever could read the file has read these bytes.
-    let changed = plan.written().chain(plan.removed()).chain(&ledger.changing);
-    let changed: BTreeSet<RelativePath> = changed.cloned().collect();
-    let Some(containers) = &observed.containers else { return plan };
-    let mut containers: Vec<&Container> = containers.iter().collect();
-    containers.sort_unstable_by_key(|container| &container.name);
-    for container in &containers {
-        let causes = changed.iter().filter(|path| container.can_read(path)).cloned().collect();
-        match act(container, causes, ledger.owed.get(&container.name)) {
-            Act::Restart(restart) => plan.restarts.push(restart),
-            Act::LeaveStopped(left) => plan.stopped.push(left),
-            Act::Nothing => {
-                if goal.files.iter().any(|file| container.can_read(&file.path)) {
-                    plan.untouched.push(container.name.clone());
-                }
-            }
-        }
-    }
-    let is_read = |path: &RelativePath| containers.iter().any(|container| container.can_read(path));
-    plan.read_by_nothing = plan.written().filter(|path| !is_read(path)).cloned().collect();
-    plan
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use pconf_bundle::Suspicion;
 use pconf_names::{RelativePath, RevisionId};
 
 /// A bundle that is not taken, as a whole.
@@ -26,6 +27,18 @@ pub enum Refusal {
     /// It says two things about one path.
     #[error("the bundle has `{0}` twice, or as a file and as a folder: this is a fault of the leader, upgrade it")]
     Contradiction(RelativePath),
+    /// It changes so much that somebody has to say that this is meant.
+    #[error(
+        "revision {revision} looks like a slip: {}; if it is meant, run `config-leader accept {revision}`, or on this \
+             machine `config-follower once --accept`; nothing was touched",
+        said(found)
+    )]
+    Suspicious {
+        /// Which.
+        revision: RevisionId,
+        /// What looks like one.
+        found: Vec<Suspicion>,
+    },
     /// Something else stands where files have to be.
     #[error("{}", list(.0))]
     Obstructed(Vec<InTheWay>),
@@ -47,6 +60,10 @@ pub struct Obstacle {
     pub at: RelativePath,
     /// What it is, with its article: `a symbolic link`.
     pub what: &'static str,
+}
+
+fn said(all: &[Suspicion]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn list(all: &[InTheWay]) -> String {

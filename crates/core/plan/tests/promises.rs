@@ -4,7 +4,7 @@
 mod world;
 
 use pconf_names::RevisionId;
-use pconf_plan::{ContainerState, DebtState, Ledger, Refusal, plan};
+use pconf_plan::{ContainerState, DebtState, Ledger, Purpose, Refusal, What, plan};
 use world::{World, bundle, container, path};
 
 /// A machine with the usual containers, carried to revision 1.
@@ -54,6 +54,7 @@ revision 1.1
 \x20 create   pryv.yml
 \x20 restart  all  (reads core/conf/core.yml, hfs/conf/hfs.yml, nginx/conf/nginx.conf, pryv.yml)
 \x20 restart  core  (reads core/conf/core.yml)
+\x20 downtime all, core, until each is up again
 "
     );
 }
@@ -76,6 +77,7 @@ fn only_the_readers_of_a_changed_file_restart() {
 revision 1.2
 \x20 change   core/conf/core.yml
 \x20 restart  core  (reads core/conf/core.yml)
+\x20 downtime core, until each is up again
 "
     );
 }
@@ -122,6 +124,7 @@ revision 1.2
 \x20 restart  core  (reads core/conf/core.yml)
 \x20 restart  hfs  (reads hfs/conf/hfs.yml)
 \x20 restart  proxy  (reads nginx/conf/nginx.conf)
+\x20 downtime core, hfs, proxy, until each is up again
 "
     );
     world.converge(&fewer);
@@ -161,6 +164,7 @@ revision 1.2
 \x20 change   core/conf/core.yml
 \x20 permit   hfs/conf/hfs.yml  (9999:9999 0640)
 \x20 restart  core  (reads core/conf/core.yml)
+\x20 downtime core, until each is up again
 "
     );
 }
@@ -224,9 +228,9 @@ fn a_container_that_died_of_our_change_is_started_again() {
     world.ledger.failed("core", "exited with code 1");
     world.containers[0].state = ContainerState::Stopped;
     let plan = world.plan(&set(3, "mended")).unwrap();
-    assert_eq!(plan.restarts.len(), 1);
+    assert_eq!(plan.actions.len(), 1);
     let mut ledger = world.ledger.clone();
-    ledger.intend(&set(3, "mended"), &plan);
+    ledger.intend(&set(3, "mended"), Purpose::Goal, &plan);
     assert!(matches!(ledger.owed["core"].state, DebtState::Failed { .. }), "a crash now would not forget it");
 }
 
@@ -243,12 +247,28 @@ fn without_an_engine_files_are_written_and_nothing_is_said_about_readers() {
 #[test]
 fn a_file_that_is_no_longer_as_we_wrote_it_has_drifted() {
     let mut world = converged();
-    let has_drifted = |world: &World| world.ledger.has_drifted(&world.observe(&set(1, "one")).disk);
-    assert!(!has_drifted(&world));
+    let drift = |world: &World| {
+        let found = world.ledger.drift(&world.observe(&set(1, "one")).disk, Some(&world.containers));
+        found.into_iter().map(|each| format!("{} {}", each.what, each.how)).collect::<Vec<_>>()
+    };
+    assert_eq!(drift(&world), [""; 0]);
     world.put("core/data/file", "theirs");
-    assert!(!has_drifted(&world));
+    assert_eq!(drift(&world), [""; 0]);
     world.give_away("core/conf/core.yml");
-    assert!(has_drifted(&world));
+    world.put("pryv.yml", "edited");
+    world.disk.remove(&path("hfs/conf/hfs.yml"));
+    world.containers[1].state = ContainerState::Died;
+    world.containers.remove(0);
+    assert_eq!(
+        drift(&world),
+        [
+            "core removed",
+            "core/conf/core.yml owner changed",
+            "hfs died",
+            "hfs/conf/hfs.yml missing",
+            "pryv.yml changed"
+        ]
+    );
 }
 
 #[test]
@@ -259,25 +279,43 @@ fn a_container_that_appeared_while_files_were_written_is_restarted_even_after_a_
     world.begin(&set(2, "two"));
     world.containers.push(container("late", &["core"]));
     world.power = None;
-    let names = |plan: pconf_plan::Plan| plan.restarts.into_iter().map(|restart| restart.name).collect::<Vec<_>>();
+    let names = |plan: pconf_plan::Plan| plan.actions.into_iter().map(|action| action.name).collect::<Vec<_>>();
     assert_eq!(names(world.plan(&set(2, "two")).unwrap()), ["core", "late"]);
     world.converge(&set(2, "two"));
     assert!(world.plan(&set(2, "two")).unwrap().is_empty());
 }
 
 #[test]
-fn what_was_owed_is_forgotten_when_the_container_is_gone_or_was_started_since() {
+fn what_was_owed_is_forgotten_when_the_container_is_gone_and_verified_when_it_was_started_since() {
     let mut world = converged();
     world.power = Some(2);
     world.begin(&set(2, "two"));
-    world.ledger.settle(&world.containers);
-    assert_eq!(world.ledger.owed.len(), 1);
-    let mut after_removal = world.ledger.clone();
-    after_removal.settle(&world.containers[1..]);
-    assert!(after_removal.owed.is_empty());
+    let mut after_removal = world.clone();
+    after_removal.containers.remove(0);
+    assert!(after_removal.plan(&set(2, "two")).unwrap().is_empty());
     world.start("core");
-    world.ledger.settle(&world.containers);
-    assert!(world.ledger.owed.is_empty());
+    let plan = world.plan(&set(2, "two")).unwrap();
+    assert_eq!(plan.actions.iter().map(|action| &action.what).collect::<Vec<_>>(), [&What::Verify]);
+}
+
+#[test]
+fn going_back_before_a_restart_was_done_needs_none() {
+    let mut world = converged();
+    let first = set(1, "one");
+    // The new file is in place; its reader still runs on the old one.
+    world.power = Some(2);
+    world.begin(&set(2, "two"));
+    let mut plan = plan(&first, &world.ledger, &world.observe(&first)).unwrap();
+    assert_eq!(plan.to_string(), "revision 1.1\n  change   core/conf/core.yml\n");
+    assert!(world.ledger.owed.contains_key("core"));
+    // Nor after a crash on the way back.
+    world.ledger.intend(&first, Purpose::Return, &plan);
+    plan = pconf_plan::plan(&first, &world.ledger, &world.observe(&first)).unwrap();
+    assert_eq!(plan.actions, []);
+    // But one that was started in between may have read the new file.
+    world.start("core");
+    plan = pconf_plan::plan(&first, &world.ledger, &world.observe(&first)).unwrap();
+    assert_eq!(plan.actions.len(), 1);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use pconf_bundle::{
 };
 use pconf_names::{Digest, Mode, Owner, RelativePath, RevisionId};
 use pconf_plan::{
-    Container, ContainerState, Ledger, Observed, Obstacle, OnDisk, Plan, Reads, Refusal, Step, owed_restarts,
-    places_to_look, plan,
+    Admission, Container, ContainerState, Ledger, Observed, Obstacle, OnDisk, Plan, Purpose, Reads, Refusal, Step,
+    What, admit, places_to_look, plan, plan_owed,
 };
 
 #[derive(Debug, Clone, Default)]
@@ -74,9 +74,12 @@ pub fn container(name: &str, places: &[&str]) -> Container {
     Container {
         id: format!("{name}-id"),
         name: name.to_owned(),
+        service: name.to_owned(),
         state: ContainerState::Up,
         started: "0".to_owned(),
         reads: reads.collect(),
+        made_from: None,
+        labels: BTreeMap::new(),
     }
 }
 
@@ -134,6 +137,7 @@ impl World {
     }
 
     pub fn plan(&self, goal: &VerifiedBundle) -> Result<Plan, Refusal> {
+        assert_eq!(admit(goal, &self.ledger)?, Admission::Taken);
         plan(goal, &self.ledger, &self.observe(goal))
     }
 
@@ -161,10 +165,25 @@ impl World {
         }
     }
 
-    /// Intent and files; `false` when the plug was pulled.
+    /// The container reads its files without being started.
+    fn reread(&mut self, name: &str) {
+        if let Some(container) = self.containers.iter().find(|container| container.name == name) {
+            let memory = self.disk.iter().filter(|(path, _)| container.can_read(path));
+            self.memory.insert(name.to_owned(), memory.map(|(path, node)| (path.clone(), node.clone())).collect());
+        }
+    }
+
+    /// Intent, files and actions; `false` when the plug was pulled.
     pub fn begin(&mut self, goal: &VerifiedBundle) -> bool {
         let plan = self.plan(goal).unwrap();
-        self.ledger.intend(goal, &plan);
+        self.ledger.intend(goal, Purpose::Goal, &plan);
+        for stop in &plan.stops {
+            if !self.has_power() {
+                return false;
+            }
+            let container = self.containers.iter_mut().find(|container| container.name == stop.name).unwrap();
+            container.state = ContainerState::Stopped;
+        }
         for step in &plan.steps {
             if !self.has_power() {
                 return false;
@@ -175,15 +194,25 @@ impl World {
             return false;
         }
         self.ledger.written(goal, &self.containers);
-        for restart in owed_restarts(&self.ledger, &self.containers).0 {
+        for action in plan_owed(goal, &self.ledger, &self.containers).actions {
             if !self.has_power() {
                 return false;
             }
-            self.start(&restart.name);
+            match action.what {
+                What::Verify => {}
+                What::Signal(_) | What::Exec(_) => self.reread(&action.name),
+                What::Restart | What::Start => self.start(&action.name),
+                What::Recreate { .. } => {
+                    let container = self.containers.iter_mut().find(|container| container.name == action.name);
+                    container.unwrap().id += "'";
+                    self.start(&action.name);
+                }
+                What::Remove => self.containers.retain(|container| container.name != action.name),
+            }
             if !self.has_power() {
                 return false;
             }
-            self.ledger.paid(&restart.name);
+            self.ledger.paid(&action.name);
         }
         true
     }
@@ -192,7 +221,7 @@ impl World {
     pub fn converge(&mut self, goal: &VerifiedBundle) -> bool {
         let done = self.begin(goal);
         if done {
-            self.ledger.finish();
+            self.ledger.finish(&self.containers);
         }
         done
     }
@@ -203,7 +232,7 @@ impl World {
                 assert!(path.parent().is_none_or(|parent| self.disk.get(&parent) == Some(&Node::Folder)), "{path}");
                 assert_eq!(self.disk.insert(path.clone(), Node::Folder), None, "{path}");
             }
-            Step::WriteFile { path, replaces } => {
+            Step::WriteFile { path, replaces, .. } => {
                 assert!(path.parent().is_none_or(|parent| self.disk.get(&parent) == Some(&Node::Folder)), "{path}");
                 let file = goal.files.iter().find(|file| file.path == *path).unwrap();
                 let node = Node::File(file.content.as_bytes().to_vec(), file.owner, file.mode.bits());
