@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use pconf_files::{Found, Obstacle, Root, StateFolder, rewrite, write_state};
+use pconf_files::{Found, Obstacle, Root, StateFolder, read_state, rewrite, write_state};
 use pconf_names::{Mode, Owner, RelativePath};
 use rustix::thread::CapabilitySet;
 
@@ -174,6 +174,103 @@ fn state_is_private_and_has_one_process_at_a_time() -> Promise {
     drop(state);
     StateFolder::open(&place)?;
     Ok(())
+}
+
+#[test]
+fn state_files_are_listed_and_removed() -> Promise {
+    let folder = tempfile::tempdir()?;
+    let state = StateFolder::open(folder.path())?;
+    state.write("ledger.json", b"{}")?;
+    state.note("status.json", b"{}")?;
+    state.write("bundle-1.7.sealed", b"sealed")?;
+    assert_eq!(state.names()?, ["bundle-1.7.sealed", "ledger.json", "status.json"]);
+    assert!(state.remove("bundle-1.7.sealed")?);
+    assert!(!state.remove("bundle-1.7.sealed")?);
+    assert_eq!(state.names()?, ["ledger.json", "status.json"]);
+    Ok(())
+}
+
+#[test]
+fn state_that_others_could_see_or_redirect_is_refused() -> Promise {
+    let folder = tempfile::tempdir()?;
+    let place = folder.path().join("state");
+    let permit = |bits| fs::set_permissions(&place, fs::Permissions::from_mode(bits));
+    fs::create_dir(&place)?;
+    permit(0o755)?;
+    StateFolder::open(&place)?.write("ledger.json", b"{}")?;
+    assert_eq!(fs::metadata(&place)?.mode() & 0o7777, 0o700, "an empty one is closed");
+
+    let shown = place.display();
+    permit(0o750)?;
+    let expected = format!("the folder `{shown}` is private but has mode 0750: run `chmod 700 {shown}`");
+    assert_eq!(chain(&StateFolder::open(&place).unwrap_err()), expected);
+    permit(0o700)?;
+    fs::write(folder.path().join("elsewhere"), "{}")?;
+    fs::remove_file(place.join("ledger.json"))?;
+    symlink(folder.path().join("elsewhere"), place.join("ledger.json"))?;
+    let expected = format!("`{shown}/ledger.json` is a symbolic link: move it away; nothing was written");
+    assert_eq!(chain(&StateFolder::open(&place).unwrap_err()), expected);
+    assert_eq!(chain(&read_state(&place.join("ledger.json")).unwrap_err()), expected);
+    fs::remove_file(place.join("ledger.json"))?;
+    StateFolder::open(&place)?;
+    Ok(())
+}
+
+#[test]
+fn a_staged_tree_is_as_it_will_land_and_leaves_nothing_behind() -> Promise {
+    let folder = tempfile::tempdir()?;
+    let root = Root::open(folder.path())?;
+    fs::create_dir(folder.path().join("nginx"))?;
+    let owner = me(folder.path());
+    let theirs = if owner.uid == 0 { Owner { uid: 9999, gid: 9998 } } else { owner };
+    let files: [(RelativePath, &[u8], Owner, Mode); 2] = [
+        (path("conf/site.conf"), b"server {}", owner, mode("0644")),
+        (path("conf/keys/tls.key"), b"hidden", theirs, mode("0400")),
+    ];
+    let staged = root.stage("nginx", &files)?;
+    let inside = root.stage_in(Some(&path("nginx")), "nginx", &files[..1])?;
+    assert!(staged.path().as_str().starts_with(".pconf-draft-nginx-"));
+    assert!(inside.path().as_str().starts_with("nginx/.pconf-draft-nginx-"));
+
+    let top = folder.path().join(staged.path().as_str());
+    let bits = |name: &str| fs::metadata(top.join(name)).unwrap().mode() & 0o7777;
+    assert_eq!([bits(""), bits("conf"), bits("conf/keys")], [0o711, 0o755, 0o755]);
+    assert_eq!([bits("conf/site.conf"), bits("conf/keys/tls.key")], [0o644, 0o400]);
+    let key = fs::metadata(top.join("conf/keys/tls.key"))?;
+    assert_eq!((key.uid(), key.gid()), (theirs.uid, theirs.gid));
+    assert_eq!(fs::read(top.join("conf/site.conf"))?, b"server {}");
+    drop((staged, inside));
+    assert_eq!((names(folder.path()), names(&folder.path().join("nginx"))), (vec!["nginx".into()], vec![]));
+
+    let twice = [(path("a"), &b""[..], owner, mode("0644")), (path("a/b"), &b""[..], owner, mode("0644"))];
+    assert!(root.stage("nginx", &twice).is_err());
+    assert_eq!(names(folder.path()), ["nginx"], "a failure leaves nothing behind either");
+    Ok(())
+}
+
+#[test]
+fn a_staged_tree_that_a_crash_left_is_removed_and_what_it_points_to_is_not() -> Promise {
+    let folder = tempfile::tempdir()?;
+    let root = Root::open(folder.path())?;
+    let owner = me(folder.path());
+    fs::create_dir(folder.path().join("theirs"))?;
+    fs::write(folder.path().join("theirs/data"), "mine")?;
+    let staged = root.stage("core", &[(path("conf/deep/core.yml"), b"x", owner, mode("0400"))])?;
+    symlink(folder.path().join("theirs"), folder.path().join(staged.path().as_str()).join("conf/link"))?;
+    std::mem::forget(staged);
+    if owner.uid == 0 {
+        // A container that makes such a folder keeps it.
+        fs::create_dir_all(folder.path().join(".pconf-draft-core-7-7/deep"))?;
+        std::os::unix::fs::chown(folder.path().join(".pconf-draft-core-7-7"), Some(1234), None)?;
+    }
+    assert_eq!(root.clean_drafts(None)?, 1);
+    let kept: &[&str] = if owner.uid == 0 { &[".pconf-draft-core-7-7", "theirs"] } else { &["theirs"] };
+    assert_eq!((names(folder.path()), names(&folder.path().join("theirs"))), (strings(kept), strings(&["data"])));
+    Ok(())
+}
+
+fn strings(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 #[test]
