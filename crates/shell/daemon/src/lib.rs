@@ -6,6 +6,7 @@ mod serve;
 mod shutdown;
 mod telemetry;
 mod version;
+mod versioned;
 
 pub use chain::Chain;
 pub use config::{ConfigError, read_private_json};
@@ -13,3 +14,4 @@ pub use serve::serve;
 pub use shutdown::{Shutdown, Trigger};
 pub use telemetry::{InvalidFilter, LogFormat, start_telemetry};
 pub use version::Version;
+pub use versioned::{StateError, from_state, to_state};
