@@ -3,18 +3,23 @@
 //! The engine is the truth about who reads what, so nobody keeps a list by hand. Nothing is decided here: what is done to
 //! whom comes from the plan, and what follows from the outcome is for the caller.
 
+mod act;
 mod compose;
 mod container;
 mod docker;
 mod engine;
 #[cfg(feature = "fake")]
 pub mod fake;
+mod gate;
 mod own;
+mod probe;
 mod restart;
 mod tail;
 
+pub use act::{Acted, How, act};
 pub use container::{Container, HealthState, Mount, State, Summary};
 pub use docker::Docker;
 pub use engine::{Containers, Ended, EngineError};
+pub use gate::{Gate, judge};
 pub use own::{RootNotMounted, host_path, own_id};
 pub use restart::{Restarted, restart};
