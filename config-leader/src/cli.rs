@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use pconf_names::{MachineName, RoleName};
+use pconf_names::{MachineName, RevisionId, RoleName};
 
 use crate::terminal::OutputFormat;
 
@@ -60,6 +60,13 @@ pub enum Command {
     /// Declare, list or remove the machines of the platform.
     #[command(subcommand)]
     Machine(MachineCommand),
+    /// Let followers take the published revision although it empties, doubles or loses much of what they have.
+    ///
+    /// Followers hold such a revision back; `status` tells which and why. The word is for this revision and no later one.
+    Accept {
+        /// The revision, e.g. `1.8` [default: the published one]; another one than the published is refused.
+        revision: Option<RevisionId>,
+    },
     /// Tell what the running leader heard of every machine; works on its machine only.
     Status,
     /// Publish a revision whenever the inputs change, and serve it to the followers.

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod accept;
 mod check;
 mod init;
 mod machine;
@@ -19,6 +20,7 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Check => check::run(&folder, terminal),
         Command::Render { out, machine } => render::run(&folder, &out, machine.as_ref(), terminal),
         Command::Machine(command) => machine::run(&folder, command, terminal),
+        Command::Accept { revision } => accept::run(&folder, revision, terminal),
         Command::Status => status::run(&folder, terminal),
         Command::Serve(arguments) => serve::run(&folder, &arguments),
     }

@@ -5,6 +5,7 @@
 //! platform.json        what the admin edits
 //! secrets/  0700       one file per secret, 0600
 //! keys/     0700       one file per machine, 0600
+//! accepted.json        the revision that the admin lets through although it changes much
 //! state/    0700       what it published and what it heard
 //! ```
 

@@ -9,6 +9,7 @@ mod config;
 mod folder;
 mod inputs;
 mod keys;
+mod publication;
 mod secrets;
 mod server;
 mod templates;

@@ -32,7 +32,7 @@ use status::StatusBoard;
 /// revision is served and the problems are logged and shown by `/status`.
 pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     let state = Arc::new(StateFolder::open(&folder.state())?);
-    let first = publisher::last_published(&state, &folder)?;
+    let first = publisher::last_published(&folder)?;
     info!(
         address = %listener.local_addr().context("the listener has no address")?,
         revision = first.revision().map(tracing::field::display),

@@ -1,10 +1,12 @@
 //! `check`: every problem at once, and nothing written.
 
-use serde_json::json;
+use pconf_publish::held_back;
+use serde_json::{Value, json};
 
 use crate::folder::Folder;
 use crate::inputs::{Inputs, Missing, Reader};
 use crate::keys::KeyRing;
+use crate::publication;
 use crate::terminal::{Failure, Terminal};
 
 pub(crate) fn run(folder: &Folder, terminal: &Terminal) -> Result<(), Failure> {
@@ -21,9 +23,20 @@ pub(crate) fn run(folder: &Folder, terminal: &Terminal) -> Result<(), Failure> {
     };
     let machines = evaluation.machines.len();
     let files: usize = evaluation.machines.values().map(|machine| machine.files.len()).sum();
+    let published = publication::read(folder)?;
+    let held = published.map(|published| held_back(&published, &evaluation.machines)).unwrap_or_default();
+    let mut text = format!("platform.json is good: {files} files for {machines} machines\n");
+    let mut warnings: Vec<Value> = Vec::new();
+    for (machine, suspicion) in held.iter().flat_map(|(machine, all)| all.iter().map(move |one| (machine, one))) {
+        text += &format!("warning: on {machine} {suspicion}\n");
+        warnings.push(json!({ "code": "held-back", "machine": machine, "message": suspicion.to_string() }));
+    }
+    if !warnings.is_empty() {
+        text += "Followers hold such a change back. If it is meant: `config-leader accept`, once it is published.\n";
+    }
     terminal.show(
-        &format!("platform.json is good: {files} files for {machines} machines\n"),
-        || json!({ "ok": true, "problems": [], "machines": machines, "files": files }),
+        &text,
+        || json!({ "ok": true, "problems": [], "warnings": warnings, "machines": machines, "files": files }),
     );
     Ok(())
 }

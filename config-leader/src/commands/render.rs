@@ -34,7 +34,7 @@ pub(crate) fn run(folder: &Folder, out: &Path, only: Option<&MachineName>, termi
             machine.directories.len()
         );
         let files = machine.files.iter().map(|file| {
-            let a = file.attributes;
+            let a = &file.attributes;
             json!({ "path": file.path, "class": a.class, "owner": a.owner, "mode": a.mode })
         });
         machines.insert(name.to_string(), json!({ "role": machine.role, "files": files.collect::<Vec<_>>() }));

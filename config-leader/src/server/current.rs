@@ -38,6 +38,8 @@ pub(crate) struct Addresses {
 pub(crate) struct Published {
     pub(crate) revision: RevisionId,
     pub(crate) digest: Digest,
+    /// Whether the admin lets it through although it changes much.
+    pub(crate) is_accepted: bool,
     pub(crate) machines: BTreeMap<MachineName, Served>,
 }
 
@@ -71,6 +73,11 @@ impl Current {
     pub(crate) fn revision(&self) -> Option<RevisionId> {
         self.published.as_ref().map(|published| published.revision)
     }
+
+    /// What followers are told of: the revision, and again when it was accepted.
+    pub(crate) fn news(&self) -> Option<(RevisionId, bool)> {
+        self.published.as_ref().map(|published| (published.revision, published.is_accepted))
+    }
 }
 
 impl From<Publication> for Published {
@@ -79,6 +86,7 @@ impl From<Publication> for Published {
         Self {
             revision: publication.revision,
             digest: publication.digest,
+            is_accepted: publication.is_accepted(),
             machines: publication.machines.into_iter().map(|(name, bundle)| (name, served(bundle))).collect(),
         }
     }

@@ -14,7 +14,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, ETAG, FORWARDED, IF_NONE_MATCH};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{Authorities, Code, KeyId, Keys, Origin, Problem, UnixSeconds, open_report, routes};
-use pconf_daemon::{Chain, Version};
+use pconf_daemon::{Chain, Version, from_state, to_state};
 use pconf_files::StateFolder;
 use pconf_names::{RevisionId, RoleName};
 use pconf_wire::{Clock, Payload, Peers, Received, Receiver, Reply, reply};
@@ -55,8 +55,8 @@ impl Desk {
     ) -> anyhow::Result<Arc<Self>> {
         let kept: BTreeMap<String, u64> = match state.read(AHEAD)? {
             None => BTreeMap::new(),
-            Some(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!("`{}` is damaged: remove it after a minute's pause", state.file(AHEAD).display())
+            Some(bytes) => from_state(&bytes).with_context(|| {
+                format!("`{}` cannot be used: remove it after a minute's pause", state.file(AHEAD).display())
             })?,
         };
         let ahead = kept.iter().filter_map(|(id, at)| Some((id.parse().ok()?, UnixSeconds(*at)))).collect();
@@ -205,7 +205,7 @@ impl Peers for Followers {
     fn remember_ahead(&self, id: &KeyId, at: UnixSeconds) -> std::io::Result<()> {
         let mut ahead = self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         ahead.insert(id.to_string(), at.0);
-        let bytes = serde_json::to_vec_pretty(&*ahead)?;
+        let bytes = to_state(&*ahead)?;
         self.state.write(AHEAD, &bytes).map_err(std::io::Error::other)
     }
 }

@@ -9,7 +9,7 @@ use pconf_daemon::{Chain, Shutdown};
 use pconf_files::StateFolder;
 use pconf_names::MachineName;
 use pconf_platform::{Problem, Sources, to_json};
-use pconf_publish::{Publication, publish};
+use pconf_publish::publish;
 use pconf_render::{Scene, SecretValues, TemplateSet};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -18,12 +18,10 @@ use tracing::{info, warn};
 use crate::folder::Folder;
 use crate::inputs::{Missing, Reader};
 use crate::keys::{self, KeyRing};
+use crate::publication;
 use crate::server::current::{Addresses, Current, Published};
 use crate::server::watcher::Watcher;
 use crate::terminal::Failure;
-
-/// The last published revision, whole, so that a leader with broken inputs serves it after a restart, too.
-const STATE: &str = "publication.json";
 
 /// Even without any hint the folder is looked at this often: events can be lost.
 const RESCAN: Duration = Duration::from_secs(30);
@@ -51,21 +49,10 @@ impl PartialEq for Seen {
 }
 
 /// What is served before the folder was read for the first time.
-pub(crate) fn last_published(state: &StateFolder, folder: &Folder) -> anyhow::Result<Current> {
-    let published = read_state(state)?.map(|publication| Arc::new(Published::from(publication)));
+pub(crate) fn last_published(folder: &Folder) -> anyhow::Result<Current> {
+    let published = publication::read(folder)?.map(|publication| Arc::new(Published::from(publication)));
     let (keys, problems) = KeyRing::default().reread(&folder.keys());
     Ok(Current { published, keys, problems: to_values(&problems, &Sources::new()), ..Current::default() })
-}
-
-fn read_state(state: &StateFolder) -> anyhow::Result<Option<Publication>> {
-    let Some(bytes) = state.read(STATE)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).with_context(|| {
-        format!(
-            "`{}` is damaged, or of another version of config-leader: restore it from a backup. Without it revisions \
-             would count from 1 again, and followers refuse to go back",
-            state.file(STATE).display()
-        )
-    })
 }
 
 /// Publishes at once and then whenever the folder changes, until `shutdown`.
@@ -106,12 +93,18 @@ impl Publisher {
 
     /// Reads everything once. `None` where nothing changed that anybody has to see.
     fn cycle(&mut self, before: &Current) -> Option<Current> {
-        let after = self.attempt(before).unwrap_or_else(|failure| Current {
+        let mut after = self.attempt(before).unwrap_or_else(|failure| Current {
             published: before.published.clone(),
             keys: before.keys.clone(),
             addresses: before.addresses.clone(),
             problems: problems_of(&failure),
         });
+        // Whatever the inputs are by now: the word is about what is served.
+        match self.accepted(after.published.as_deref()) {
+            Ok(None) => {}
+            Ok(Some(accepted)) => after.published = Some(Arc::new(accepted)),
+            Err(error) => after.problems.extend(problems_of(&Failure::Failed(error))),
+        }
         if after.problems != before.problems {
             tell(&after);
         }
@@ -128,20 +121,28 @@ impl Publisher {
         if published.is_none() || self.rendered.as_ref() != Some(&seen) {
             let previous = before.published.as_ref().map(|published| (published.revision, published.digest));
             if let Some(publication) = publish(previous, inputs.evaluate()?.machines) {
-                published = Some(Arc::new(self.keep(publication)?));
+                // On disk before anybody sees it: a number that was seen is never given to other bytes.
+                publication::keep(&self.state, &publication)?;
+                let (revision, digest) = (publication.revision, publication.digest);
+                info!(%revision, machines = publication.machines.len(), %digest, "published");
+                published = Some(Arc::new(Published::from(publication)));
             }
             self.rendered = Some(seen);
         }
         Ok(Current { published, keys, addresses, problems: to_values(&problems, &Sources::new()) })
     }
 
-    /// On disk before anybody sees it: a number that was seen is never given to other bytes.
-    fn keep(&self, publication: Publication) -> Result<Published, Failure> {
-        let bytes = serde_json::to_vec(&publication).context("cannot write the revision as JSON")?;
-        self.state.write(STATE, &bytes)?;
-        let Publication { revision, digest, .. } = &publication;
-        info!(%revision, machines = publication.machines.len(), %digest, "published");
-        Ok(Published::from(publication))
+    /// The published revision with the admin's word, where that was given since.
+    fn accepted(&self, published: Option<&Published>) -> anyhow::Result<Option<Published>> {
+        let Some(waiting) = published.filter(|published| !published.is_accepted) else { return Ok(None) };
+        if publication::accepted(&self.folder)? != Some(waiting.revision) {
+            return Ok(None);
+        }
+        let publication = publication::read(&self.folder)?.context("the published revision is gone from the disk")?;
+        let publication = publication.accepted();
+        publication::keep(&self.state, &publication)?;
+        info!(revision = %publication.revision, "accepted");
+        Ok(Some(Published::from(publication)))
     }
 
     /// The keys as they are now; a machine without one gets it. One that cannot be used concerns its machine alone.

@@ -1,4 +1,4 @@
-//! Tells every follower to look, once per revision. A lost word costs nothing: followers look by themselves.
+//! Tells every follower to look, once per revision and once more when it was accepted. A lost word costs nothing: followers look by themselves.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,12 +38,12 @@ pub(crate) async fn push(
     let mut told = None;
     loop {
         let current = Arc::clone(&newest.borrow_and_update());
-        let is_due = current.revision() != told && !current.addresses.is_empty();
+        let is_due = current.news() != told && !current.addresses.is_empty();
         // Cancel-safe: a newer revision ends the telling of the one before, whose word would be the same.
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
             changed = newest.changed() => if changed.is_err() { return Ok(()) },
-            () = tell_all(&client, &current, &board), if is_due => told = current.revision(),
+            () = tell_all(&client, &current, &board), if is_due => told = current.news(),
         }
     }
 }

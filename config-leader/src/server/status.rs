@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pconf_bundle::Report;
-use pconf_daemon::{Chain, Shutdown};
+use pconf_daemon::{Chain, Shutdown, StateError, from_state, to_state};
 use pconf_files::StateFolder;
 use pconf_names::MachineName;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,13 @@ pub(crate) struct StatusBoard {
     changed: Notify,
 }
 
+/// The form on disk.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    machines: BTreeMap<MachineName, Heard>,
+}
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Heard {
@@ -47,8 +54,9 @@ impl StatusBoard {
         let heard = match state.read(STATE)? {
             None => BTreeMap::new(),
             // Nothing is decided by what was heard, so a damaged file is no reason to serve nobody.
-            Some(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            Some(bytes) => read(&bytes).unwrap_or_else(|error| {
                 let file = state.file(STATE);
+                let error = Chain(&error);
                 warn!(%error, file = %file.display(), "what followers reported cannot be read and starts afresh");
                 BTreeMap::new()
             }),
@@ -101,6 +109,7 @@ impl StatusBoard {
             .collect();
         json!({
             "revision": current.revision(),
+            "accepted": current.published.as_ref().is_some_and(|published| published.is_accepted),
             "digest": current.published.as_ref().map(|published| published.digest),
             "problems": current.problems,
             "machines": machines,
@@ -108,7 +117,7 @@ impl StatusBoard {
     }
 
     fn keep(&self) {
-        let bytes = serde_json::to_vec_pretty(&*self.heard());
+        let bytes = to_state(&Kept { machines: self.heard().clone() });
         let kept = bytes.map_err(anyhow::Error::from).and_then(|bytes| Ok(self.state.note(STATE, &bytes)?));
         if let Err(error) = kept {
             warn!(error = %Chain(error.as_ref()), "cannot keep what followers reported: a restart would forget it");
@@ -117,6 +126,15 @@ impl StatusBoard {
 
     fn heard(&self) -> MutexGuard<'_, BTreeMap<MachineName, Heard>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was kept; before there were versions it was kept by machine, without anything around it.
+fn read(bytes: &[u8]) -> Result<BTreeMap<MachineName, Heard>, StateError> {
+    match from_state(bytes) {
+        Ok(Kept { machines }) => Ok(machines),
+        Err(fault @ StateError::Foreign { .. }) => Err(fault),
+        Err(fault) => serde_json::from_slice(bytes).map_err(|_| fault),
     }
 }
 
@@ -153,6 +171,10 @@ mod tests {
         board.keep();
         let reopened = StatusBoard::open(Arc::clone(&state))?;
         assert!(reopened.heard()[&"co1".parse()?].last_contact.is_some());
+
+        state.write(STATE, br#"{"version": {"lastContact": "2026-01-02T03:04:05Z", "report": null, "reportedAt": null, "pushError": null}}"#)?;
+        let unversioned = StatusBoard::open(Arc::clone(&state))?;
+        assert!(unversioned.heard()[&"version".parse()?].last_contact.is_some());
 
         state.write(STATE, b"{\"co1\": 5}")?;
         assert!(StatusBoard::open(state)?.heard().is_empty());

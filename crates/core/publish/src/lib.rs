@@ -4,9 +4,11 @@
 //! bytes are no new revision.
 
 mod evaluate;
+mod guard;
 mod publication;
 mod wanted;
 
 pub use evaluate::{Evaluation, evaluate, look};
+pub use guard::held_back;
 pub use publication::{Publication, publish};
 pub use wanted::{WantedSecret, wanted_secrets};

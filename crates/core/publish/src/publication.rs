@@ -20,6 +20,12 @@ pub struct Publication {
 }
 
 impl Publication {
+    /// Whether every machine may take it although it changes much.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.machines.values().all(|bundle| bundle.accepted)
+    }
+
     /// The same revision, with the word that it may change as much as it does.
     #[must_use]
     pub fn accepted(mut self) -> Self {
