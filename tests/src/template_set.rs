@@ -15,7 +15,7 @@ pub struct TemplateSet {
 
 impl TemplateSet {
     /// A set of kind `little`: one role `app`, one file `app/conf/app.json` that holds all of `settings`, a data and a
-    /// log folder; settings of any name are allowed.
+    /// log folder; settings of any name are allowed. A service is healthy as soon as it runs, so that no test waits for it.
     #[must_use]
     pub fn little() -> Self {
         let schema = json!({
@@ -39,7 +39,8 @@ impl TemplateSet {
             "directories": [
                 { "path": "app/data", "owner": owner(), "mode": "0750" },
                 { "path": "app/log", "owner": owner(), "mode": "0750" }
-            ]
+            ],
+            "services": [{ "match": "*", "health": { "running": 0 } }]
         });
         Self { files: BTreeMap::new() }
             .json("platform.schema.json", &schema)
@@ -81,6 +82,31 @@ impl TemplateSet {
         let mut content = serde_json::from_slice(self.files.get(path).map_or(&b"null"[..], Vec::as_slice))?;
         change(&mut content);
         Ok(self.json(path, &content))
+    }
+
+    /// Says something more of the services of a role, e.g. `{ "match": "web", "onChange": { "reload": "SIGHUP" } }`.
+    pub fn service(self, role: &str, rule: Value) -> Result<Self> {
+        self.add(role, "services", rule)
+    }
+
+    /// Says how services take a change of those files of a role that the pattern matches.
+    pub fn on_change(self, role: &str, files: &str, on_change: Value) -> Result<Self> {
+        self.add(role, "files", json!({ "match": files, "onChange": on_change }))
+    }
+
+    /// Declares one of a role's files to be a compose file whose services are made and removed with it.
+    pub fn compose(self, role: &str, file: &str, project: &str) -> Result<Self> {
+        self.add(role, "compose", json!({ "file": file, "project": project }))
+    }
+
+    fn add(self, role: &str, list: &str, item: Value) -> Result<Self> {
+        self.edit(&format!("{role}/role.json"), |manifest| {
+            let list = &mut manifest[list];
+            match list.as_array_mut() {
+                Some(items) => items.push(item),
+                None => *list = json!([item]),
+            }
+        })
     }
 
     /// Writes it below `folder`, as kind `little`; files that it no longer has are removed.
