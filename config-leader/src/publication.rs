@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use pconf_daemon::{from_state, to_state};
+use pconf_daemon::{StateError, from_state, to_state};
 use pconf_files::StateFolder;
 use pconf_names::RevisionId;
 use pconf_publish::Publication;
@@ -28,12 +28,16 @@ struct Accepted {
 pub(crate) fn read(folder: &Folder) -> anyhow::Result<Option<Publication>> {
     let file = folder.state().join(PUBLICATION);
     let Some(bytes) = pconf_files::read_state(&file)? else { return Ok(None) };
-    from_state(&bytes).map(Some).with_context(|| {
-        format!(
-            "`{}` cannot be used: restore it from a backup (without it revisions would count from 1 again, and followers \
-             refuse to go back)",
-            file.display()
-        )
+    from_state(&bytes).map(Some).map_err(|error| {
+        let context = match error {
+            StateError::Foreign { .. } => format!("`{}` cannot be used", file.display()),
+            StateError::Damaged(_) => format!(
+                "`{}` cannot be used: restore it from a backup (without it revisions would count from 1 again, and \
+                 followers refuse to go back)",
+                file.display()
+            ),
+        };
+        anyhow::Error::new(error).context(context)
     })
 }
 

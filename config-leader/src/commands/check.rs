@@ -28,7 +28,7 @@ pub(crate) fn run(folder: &Folder, terminal: &Terminal) -> Result<(), Failure> {
     let mut text = format!("platform.json is good: {files} files for {machines} machines\n");
     let mut warnings: Vec<Value> = Vec::new();
     for (machine, suspicion) in held.iter().flat_map(|(machine, all)| all.iter().map(move |one| (machine, one))) {
-        text += &format!("warning: on {machine} {suspicion}\n");
+        text += &format!("warning: {machine}: {suspicion}\n");
         warnings.push(json!({ "code": "held-back", "machine": machine, "message": suspicion.to_string() }));
     }
     if !warnings.is_empty() {
