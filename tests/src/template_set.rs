@@ -85,25 +85,25 @@ impl TemplateSet {
     }
 
     /// Says something more of the services of a role, e.g. `{ "match": "web", "onChange": { "reload": "SIGHUP" } }`.
-    pub fn service(self, role: &str, rule: Value) -> Result<Self> {
-        self.add(role, "services", rule)
+    pub fn service(self, role: &str, said: &Value) -> Result<Self> {
+        self.add(role, "services", said)
     }
 
     /// Says how services take a change of those files of a role that the pattern matches.
-    pub fn on_change(self, role: &str, files: &str, on_change: Value) -> Result<Self> {
-        self.add(role, "files", json!({ "match": files, "onChange": on_change }))
+    pub fn on_change(self, role: &str, files: &str, on_change: &Value) -> Result<Self> {
+        self.add(role, "files", &json!({ "match": files, "onChange": on_change }))
     }
 
     /// Declares one of a role's files to be a compose file whose services are made and removed with it.
     pub fn compose(self, role: &str, file: &str, project: &str) -> Result<Self> {
-        self.add(role, "compose", json!({ "file": file, "project": project }))
+        self.add(role, "compose", &json!({ "file": file, "project": project }))
     }
 
-    fn add(self, role: &str, list: &str, item: Value) -> Result<Self> {
+    fn add(self, role: &str, list: &str, item: &Value) -> Result<Self> {
         self.edit(&format!("{role}/role.json"), |manifest| {
             let list = &mut manifest[list];
             match list.as_array_mut() {
-                Some(items) => items.push(item),
+                Some(items) => items.push(item.clone()),
                 None => *list = json!([item]),
             }
         })
