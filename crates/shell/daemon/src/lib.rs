@@ -2,6 +2,7 @@
 
 mod chain;
 mod config;
+mod control;
 mod serve;
 mod shutdown;
 mod telemetry;
@@ -10,6 +11,7 @@ mod versioned;
 
 pub use chain::Chain;
 pub use config::{ConfigError, read_private_json};
+pub use control::{ControlError, ask, serve_control};
 pub use serve::serve;
 pub use shutdown::{Shutdown, Trigger};
 pub use telemetry::{InvalidFilter, LogFormat, start_telemetry};

@@ -85,11 +85,12 @@ impl StateFolder {
         }
     }
 
-    /// The names of all state files, in order.
+    /// The names of all state files, in order; what is no ordinary file is none.
     pub fn names(&self) -> Result<Vec<String>, FilesError> {
         let folder = effect::open(CWD, &self.path, FOLDER).attempt("look into", &self.path)?;
-        let mut names: Vec<String> = files(&folder, &self.path)?.into_iter().map(|(name, _)| name).collect();
-        names.retain(|name| name != LOCK && !is_draft(name));
+        let mut files = files(&folder, &self.path)?;
+        files.retain(|(name, kind)| *kind == FileType::RegularFile && name != LOCK && !is_draft(name));
+        let mut names: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
         names.sort_unstable();
         Ok(names)
     }

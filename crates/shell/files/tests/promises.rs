@@ -183,6 +183,7 @@ fn state_files_are_listed_and_removed() -> Promise {
     state.write("ledger.json", b"{}")?;
     state.note("status.json", b"{}")?;
     state.write("bundle-1.7.sealed", b"sealed")?;
+    let _control = std::os::unix::net::UnixListener::bind(state.file("control"))?;
     assert_eq!(state.names()?, ["bundle-1.7.sealed", "ledger.json", "status.json"]);
     assert!(state.remove("bundle-1.7.sealed")?);
     assert!(!state.remove("bundle-1.7.sealed")?);
