@@ -1,5 +1,6 @@
 //! Compose, which alone knows how its files become containers: it is run, never imitated.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -18,9 +19,16 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How the two generations of compose are called.
 const GENERATIONS: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
 
+/// Whose engine compose is told to use, and where it is found.
+pub(crate) struct Caller<'a> {
+    pub(crate) socket: &'a Path,
+    /// As in `PATH`.
+    pub(crate) programs: Option<&'a OsStr>,
+}
+
 /// Makes what is missing of `services` and makes anew what differs.
 pub(crate) async fn up(
-    socket: &Path,
+    caller: &Caller<'_>,
     file: &Path,
     project: &str,
     services: &[String],
@@ -30,9 +38,9 @@ pub(crate) async fn up(
     let options = ["-p", project, "-f", &file, "up", "-d", "--no-deps", "--no-build"];
     let arguments: Vec<&str> = options.into_iter().chain(services.iter().map(String::as_str)).collect();
     let by_hand = format!("docker compose {}", arguments.join(" "));
-    let Some(program) = installed(socket).await else { return Err(EngineError::NoCompose { by_hand }) };
+    let Some(program) = installed(caller).await else { return Err(EngineError::NoCompose { by_hand }) };
     let what = format!("`{} {}`", program.join(" "), arguments.join(" "));
-    let mut child = command(socket, program).args(arguments).spawn().map_err(|source| EngineError::Refused {
+    let mut child = command(caller, program).args(arguments).spawn().map_err(|source| EngineError::Refused {
         action: format!("be served by compose: cannot run `{}`", program.join(" ")),
         source: Box::new(source),
     })?;
@@ -47,9 +55,9 @@ pub(crate) async fn up(
 }
 
 /// How compose is called here; nothing is remembered, as it may be installed meanwhile.
-async fn installed(socket: &Path) -> Option<&'static [&'static str]> {
+async fn installed(caller: &Caller<'_>) -> Option<&'static [&'static str]> {
     for program in GENERATIONS {
-        let mut version = command(socket, program);
+        let mut version = command(caller, program);
         let Ok(mut child) = version.arg("version").spawn() else { continue };
         match timeout(ANSWER, end(&mut child)).await {
             Ok(Ok((status, _))) if status.success() => return Some(program),
@@ -60,11 +68,13 @@ async fn installed(socket: &Path) -> Option<&'static [&'static str]> {
     None
 }
 
-fn command(socket: &Path, program: &[&str]) -> Command {
+fn command(caller: &Caller<'_>, program: &[&str]) -> Command {
     let mut command = Command::new(program[0]);
+    // The folders of `PATH` are those of the child, also where its program is looked for.
+    command.envs(caller.programs.map(|programs| ("PATH", programs)));
     command.args(&program[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Our engine, whatever the environment says; a context would win over the address.
-    command.env("DOCKER_HOST", format!("unix://{}", socket.display())).env_remove("DOCKER_CONTEXT");
+    command.env("DOCKER_HOST", format!("unix://{}", caller.socket.display())).env_remove("DOCKER_CONTEXT");
     // `docker compose` is a process below `docker`: both end together.
     command.env_remove("DOCKER_TLS_VERIFY").process_group(0).kill_on_drop(true);
     command

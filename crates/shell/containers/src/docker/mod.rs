@@ -5,6 +5,7 @@ mod execute;
 mod try_out;
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use bollard::query_parameters::{
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use self::describe::Devices;
-use crate::compose;
+use crate::compose::{self, Caller};
 use crate::container::{Container, Summary};
 use crate::engine::{Containers, Ended, EngineError};
 use crate::tail::{Tail, last_lines};
@@ -39,13 +40,21 @@ const CHECK_LABEL: &str = "config-follower.check-of";
 #[derive(Debug, Clone)]
 pub struct Docker {
     socket: PathBuf,
+    /// Where compose is looked for, as in `PATH`; there where nothing is said.
+    programs: Option<OsString>,
 }
 
 impl Docker {
     /// The engine on a Unix socket; nothing is asked yet, so it may be down.
     #[must_use]
     pub fn at(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { socket: socket.to_owned(), programs: None }
+    }
+
+    /// Looks for compose in these folders, written as in `PATH`, and not in those of the environment.
+    #[must_use]
+    pub fn with_programs_in(self, folders: &OsStr) -> Self {
+        Self { programs: Some(folders.to_owned()), ..self }
     }
 
     /// A connection that speaks the engine's version; made anew for each piece of work, as engines get upgraded.
@@ -257,7 +266,14 @@ impl Containers for Docker {
     ) -> Result<Ended, EngineError> {
         check_name(project)?;
         services.iter().try_for_each(|service| check_name(service))?;
-        compose::up(&self.socket, file, project, services, limit).await
+        compose::up(
+            &Caller { socket: &self.socket, programs: self.programs.as_deref() },
+            file,
+            project,
+            services,
+            limit,
+        )
+        .await
     }
 }
 
