@@ -1,0 +1,186 @@
+//! The status for people: one line per machine, and below it why a machine is not where it should be.
+
+use pconf_bundle::{Drift, Report, ServiceOutcome, ServiceReport, Verdict};
+use pconf_names::RevisionId;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+/// So many of a failed service's last lines are shown; `--output json` has them all.
+const LAST_LINES: usize = 5;
+
+/// What `GET /status` gave, as a table.
+pub(super) fn table(status: &Value) -> String {
+    let mut rows = vec![["MACHINE", "ROLE", "DESIRED", "LAST CONTACT", "STATE"].map(str::to_owned)];
+    let mut reports = Vec::new();
+    for (name, machine) in status["machines"].as_object().into_iter().flatten() {
+        let report = Report::deserialize(&machine["report"]).ok();
+        rows.push([
+            name.clone(),
+            text(&machine["role"]),
+            text(&machine["desired"]),
+            // Seconds are enough for a person.
+            text(&machine["lastContact"]).split('.').next().unwrap_or_default().trim_end_matches('Z').to_owned(),
+            report.as_ref().map_or("has not reported yet".to_owned(), state),
+        ]);
+        reports.extend(report.map(|report| (name, report)));
+    }
+    let widths: Vec<usize> =
+        (0..4).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default()).collect();
+    let accepted = if status["accepted"] == Value::Bool(true) { ", accepted" } else { "" };
+    let mut shown = format!("revision {}{accepted}\n\n", text(&status["revision"]));
+    for row in rows {
+        let cells = row.iter().zip(widths.iter().chain([&0])).map(|(cell, width)| format!("{cell:width$}"));
+        shown += cells.collect::<Vec<_>>().join("  ").trim_end();
+        shown.push('\n');
+    }
+    for (name, report) in reports {
+        let mut label = name.as_str();
+        for line in details(&report) {
+            // A blank line goes before the first one of a machine.
+            let before = if label.is_empty() { "" } else { "\n" };
+            shown += before;
+            shown += format!("{label:width$}  {line}", width = widths[0]).trim_end();
+            shown.push('\n');
+            label = "";
+        }
+    }
+    match status["problems"].as_array().map_or(0, Vec::len) {
+        0 => {}
+        count => shown += &format!("\nthe inputs are broken ({count}): `config-leader check` tells where\n"),
+    }
+    shown
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}
+
+/// A machine's state in a few words; the reason comes below the table.
+fn state(report: &Report) -> String {
+    let still =
+        |running: &Option<RevisionId>| running.map(|running| format!(", running {running}")).unwrap_or_default();
+    let mut state = match &report.verdict {
+        Verdict::Running { revision } => format!("running {revision}"),
+        Verdict::Refused { revision, running, .. } => format!("refused {revision}{}", still(running)),
+        Verdict::RolledBack { revision, running, .. } => format!("rolled back {revision}, running {running}"),
+        Verdict::Unfinished { revision, running, .. } => format!("unfinished {revision}{}", still(running)),
+        Verdict::Suspended { running, .. } => format!("suspended{}", still(running)),
+    };
+    match report.drift.len() {
+        0 => {}
+        count => state += &format!(", drift: {count}"),
+    }
+    state
+}
+
+/// Why a machine is not where it should be, line by line.
+fn details(report: &Report) -> Vec<String> {
+    let reason = match &report.verdict {
+        Verdict::Running { .. } => "",
+        Verdict::Refused { reason, .. }
+        | Verdict::RolledBack { reason, .. }
+        | Verdict::Unfinished { reason, .. }
+        | Verdict::Suspended { reason, .. } => reason,
+    };
+    let mut lines: Vec<String> = reason.lines().map(str::to_owned).collect();
+    lines.extend(report.services.iter().flat_map(service));
+    lines.extend(report.drift.iter().map(|Drift { what, how, since }| format!("{what}: {how}, since {since}")));
+    lines
+}
+
+/// A container that did not get where it should be.
+fn service(service: &ServiceReport) -> Vec<String> {
+    let what = match service.outcome {
+        ServiceOutcome::Failed => "failed",
+        ServiceOutcome::Owed => "owed",
+        ServiceOutcome::Stopped => "stopped by its operator",
+        ServiceOutcome::Untouched
+        | ServiceOutcome::Reloaded
+        | ServiceOutcome::Restarted
+        | ServiceOutcome::Recreated
+        | ServiceOutcome::Removed => return Vec::new(),
+    };
+    let skipped = service.log.len().saturating_sub(LAST_LINES);
+    let log = service.log.iter().skip(skipped).map(|line| format!("  | {line}"));
+    [format!("{} {what}: {}", service.name, service.reason)].into_iter().chain(log).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn report(verdict: &Value, services: &Value, drift: &Value) -> Value {
+        json!({
+            "verdict": verdict, "written": [], "removed": [], "readByNothing": [], "services": services, "drift": drift,
+        })
+    }
+
+    fn machine(role: &str, report: &Value) -> Value {
+        json!({ "role": role, "desired": "1.8", "lastContact": "2026-01-02T03:04:05.678Z", "report": report })
+    }
+
+    #[test]
+    fn the_table_tells_desired_and_running_apart_and_below_it_stands_why() {
+        let broken = json!([
+            { "name": "nginx", "outcome": "untouched", "reason": "" },
+            { "name": "web", "outcome": "failed", "reason": "it exited with code 1",
+              "log": ["1", "2", "reading web.json", "4", "5", "web.json: no greeting"] },
+            { "name": "api", "outcome": "owed", "reason": "web has to work first" },
+        ]);
+        let differs = json!([{ "what": "core/conf/core.yml", "how": "changed", "since": "2026-01-02T03:00:00Z" }]);
+        let none = json!([]);
+        let at = |verdict: Value| report(&verdict, &none, &none);
+        let status = json!({
+            "revision": "1.8",
+            "accepted": true,
+            "problems": [{}],
+            "machines": {
+                "co1": machine("core", &at(json!({ "state": "running", "revision": "1.8" }))),
+                "co2": machine("core", &report(&json!({ "state": "running", "revision": "1.8" }), &none, &differs)),
+                "co3": machine("core", &report(
+                    &json!({ "state": "rolled-back", "revision": "1.8", "running": "1.7", "reason": "web is not healthy" }),
+                    &broken, &none)),
+                "co4": machine("core", &at(
+                    json!({ "state": "unfinished", "revision": "1.8", "running": null, "reason": "docker does not answer" }))),
+                "co5": machine("core", &at(
+                    json!({ "state": "suspended", "running": "1.7", "reason": "moving the disks" }))),
+                "reg-slave": machine("reg-slave", &at(
+                    json!({ "state": "refused", "revision": "1.8", "running": "1.7", "reason": "`nginx -t` failed:\n[emerg] no" }))),
+                "web": { "role": "static", "desired": "1.8", "lastContact": null, "report": null },
+            },
+        });
+        assert_eq!(
+            table(&status),
+            "revision 1.8, accepted\n\n\
+             MACHINE    ROLE       DESIRED  LAST CONTACT         STATE\n\
+             co1        core       1.8      2026-01-02T03:04:05  running 1.8\n\
+             co2        core       1.8      2026-01-02T03:04:05  running 1.8, drift: 1\n\
+             co3        core       1.8      2026-01-02T03:04:05  rolled back 1.8, running 1.7\n\
+             co4        core       1.8      2026-01-02T03:04:05  unfinished 1.8\n\
+             co5        core       1.8      2026-01-02T03:04:05  suspended, running 1.7\n\
+             reg-slave  reg-slave  1.8      2026-01-02T03:04:05  refused 1.8, running 1.7\n\
+             web        static     1.8      -                    has not reported yet\n\
+             \n\
+             co2        core/conf/core.yml: changed, since 2026-01-02T03:00:00Z\n\
+             \n\
+             co3        web is not healthy\n           \
+                        web failed: it exited with code 1\n           \
+                        \u{20} | 2\n           \
+                        \u{20} | reading web.json\n           \
+                        \u{20} | 4\n           \
+                        \u{20} | 5\n           \
+                        \u{20} | web.json: no greeting\n           \
+                        api owed: web has to work first\n\
+             \n\
+             co4        docker does not answer\n\
+             \n\
+             co5        moving the disks\n\
+             \n\
+             reg-slave  `nginx -t` failed:\n           \
+                        [emerg] no\n\
+             \n\
+             the inputs are broken (1): `config-leader check` tells where\n"
+        );
+    }
+}
