@@ -10,9 +10,10 @@ use clap::{Parser, Subcommand, ValueEnum};
     name = "config-follower",
     version,
     propagate_version = true,
-    after_help = "Exit codes: 0 done, the revision runs · 1 failed: the leader, the disk or a container · \
-                  2 the configuration is not usable · 3 the revision was refused and nothing was touched; \
-                  for `plan --detailed-exitcode`: there is something to do\n\n\
+    after_help = "Exit codes: 0 done, the revision runs · 1 failed: the leader, the disk or a container; what is left is \
+                  owed · 2 the configuration is not usable · 3 the revision is refused, nothing was touched · 4 the \
+                  revision broke a service, the machine is back on the one before · 5 there is something to do (`plan \
+                  --detailed-exitcode`), or something is not as it was left (`drift`)\n\n\
                   The log goes to standard error; RUST_LOG sets its level (default: info), LOG_FORMAT=json its form."
 )]
 pub struct Cli {
@@ -36,20 +37,46 @@ pub struct Cli {
 }
 
 /// The commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Follow the leader until asked to end: pull at start, when told to look, and every minute.
     Run,
     /// Bring the machine to its goal once.
-    Once,
-    /// Tell what would be written and restarted; nothing is touched.
+    Once {
+        /// Take a revision that changes suspiciously much: a file that becomes empty or more than doubles, many that go.
+        #[arg(long)]
+        accept: bool,
+    },
+    /// Tell what would be checked, written and done to which container, in order; nothing is touched.
     Plan {
-        /// Exit with 3 when there is something to do.
+        /// Exit with 5 when there is something to do.
         #[arg(long)]
         detailed_exitcode: bool,
     },
-    /// Tell what is desired, on disk and running, as the follower of this machine last saw it.
-    Status,
+    /// Tell what is desired, on disk and running, for each service, and why they differ.
+    Status {
+        /// Go on telling whenever something changes, until interrupted.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Go back to the revision that ran before; the present one is not taken again until `retry`, or a newer one comes.
+    Rollback,
+    /// Take the revision once more that broke this machine or that its operator went back from.
+    Retry {
+        /// Take it although it changes suspiciously much.
+        #[arg(long)]
+        accept: bool,
+    },
+    /// Touch nothing on this machine until `resume`.
+    Suspend {
+        /// Why; it shows in every status, here and at the leader.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Go on after `suspend`.
+    Resume,
+    /// Tell which files and containers are no longer as they were left; exit with 5 when there are some.
+    Drift,
 }
 
 /// How results are printed.

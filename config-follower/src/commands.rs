@@ -1,5 +1,7 @@
 //! The commands, each to its end.
 
+mod diff;
+mod drift;
 mod once;
 mod plan;
 mod status;
@@ -16,6 +18,7 @@ use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::daemon;
 use crate::terminal::Terminal;
+use crate::wish::Wish;
 
 /// How a command went; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +26,12 @@ enum Ending {
     Done = 0,
     Failed = 1,
     Unconfigured = 2,
-    /// Or, of a plan, something to do.
+    /// Nothing was touched.
     Refused = 3,
+    /// The machine is back on the revision that ran before.
+    RolledBack = 4,
+    /// There is something to do, or something is not as it was left.
+    Differs = 5,
 }
 
 /// Runs one command to its end.
@@ -36,7 +43,7 @@ pub fn execute(cli: &Cli) -> ExitCode {
             terminal.fail(&Chain(&error));
             Ending::Unconfigured
         }
-        Ok(config) => perform(cli.command, config, terminal).unwrap_or_else(|error| {
+        Ok(config) => perform(cli.command.clone(), config, terminal).unwrap_or_else(|error| {
             terminal.fail(&Chain(error.as_ref()));
             Ending::Failed
         }),
@@ -46,19 +53,25 @@ pub fn execute(cli: &Cli) -> ExitCode {
 
 fn perform(command: Command, config: Config, terminal: Terminal) -> anyhow::Result<Ending> {
     start_log(if command == Command::Run { "info" } else { "off" })?;
+    let grant = |wish| runtime()?.block_on(once::run(&config, terminal, wish));
     match command {
         Command::Run => {
             let listener =
                 TcpListener::bind(config.listen).with_context(|| format!("cannot listen on `{}`", config.listen))?;
             runtime()?.block_on(async {
                 let shutdown = Shutdown::by_signals().context("cannot listen for signals")?;
-                daemon::run(config, listener, shutdown).await
+                daemon::run(config.clone(), listener, shutdown).await
             })?;
             Ok(Ending::Done)
         }
-        Command::Once => runtime()?.block_on(once::run(&config, terminal)),
+        Command::Once { accept } => grant(Wish::Once { accept }),
+        Command::Retry { accept } => grant(Wish::Retry { accept }),
+        Command::Rollback => grant(Wish::Rollback),
+        Command::Suspend { reason } => grant(Wish::Suspend { reason }),
+        Command::Resume => grant(Wish::Resume),
         Command::Plan { detailed_exitcode } => runtime()?.block_on(plan::run(&config, terminal, detailed_exitcode)),
-        Command::Status => status::run(&config, terminal),
+        Command::Drift => runtime()?.block_on(drift::run(&config, terminal)),
+        Command::Status { watch } => runtime()?.block_on(status::run(&config, terminal, watch)),
     }
 }
 

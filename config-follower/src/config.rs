@@ -32,6 +32,21 @@ struct ConfigFile {
     ca: Option<PathBuf>,
     #[serde(default = "a_minute")]
     poll: u64,
+    #[serde(default)]
+    drift: DriftPolicy,
+}
+
+/// What is done about files that are no longer as they were left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DriftPolicy {
+    /// It is told.
+    #[default]
+    Report,
+    /// The files are put right, and their readers take them.
+    Repair,
+    /// Nobody looks.
+    Ignore,
 }
 
 /// How this follower runs.
@@ -57,6 +72,8 @@ pub struct Config {
     pub authorities: Option<PathBuf>,
     /// How often to look without being told to; ± 20 %.
     pub poll: Duration,
+    /// What is done about files that are no longer as they were left.
+    pub drift: DriftPolicy,
 }
 
 /// The configuration is not usable.
@@ -108,6 +125,7 @@ impl Config {
             state: file.state.unwrap_or(beside),
             authorities: file.ca,
             poll: Duration::from_secs(file.poll),
+            drift: file.drift,
         })
     }
 }

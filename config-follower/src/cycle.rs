@@ -1,40 +1,60 @@
-//! One cycle: pull, look, plan, write, restart, verify, tell. Boot, poll, notification and retry are all this.
+//! One cycle: pull, decide where to go, go there, tell. Boot, poll, notification and retry are all this.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pconf_bundle::{Report, ServiceOutcome, ServiceReport, Verdict, VerifiedBundle};
-use pconf_containers::{Containers, Restarted};
+use pconf_bundle::{Report, ServiceOutcome, Verdict, VerifiedBundle};
+use pconf_containers::Containers;
 use pconf_daemon::{Chain, Shutdown};
-use pconf_names::{RelativePath, RevisionId};
-use pconf_plan::{Container, Ledger, Observed, Phase, Plan, Restart, Urgency, owed_restarts, places_to_look, plan};
+use pconf_names::RevisionId;
+use pconf_plan::{Admission, Attempt, ContainerState, Purpose, Urgency, admit, guard};
+use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
-use crate::leader::{Leader, Pulled};
+use crate::arrive::{End, Way};
+use crate::config::{Config, DriftPolicy};
+use crate::leader::{Goal, Leader, Pulled};
 use crate::machine::{Machine, MachineError};
 use crate::memory::{Memory, MemoryError};
+use crate::store::{Store, StoreError};
 
 /// The follower of one machine.
 #[derive(Debug)]
 pub struct Follower<C> {
     leader: Leader,
-    machine: Machine<C>,
-    memory: Memory,
+    pub(crate) machine: Machine<C>,
+    pub(crate) memory: Memory,
+    pub(crate) store: Store,
+    drift: DriftPolicy,
+    /// Whether what an earlier process may have left half made was removed.
+    pub(crate) is_clean: bool,
     failures: u32,
 }
 
 /// What a cycle came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Outcome {
     /// The leader has nothing new and the machine is as it was left.
     Unchanged,
     /// The revision runs.
-    Running(RevisionId),
+    Running {
+        /// Which.
+        revision: RevisionId,
+    },
     /// The revision was not taken and nothing was touched.
     Refused {
         /// Which.
         revision: RevisionId,
         /// Why, and the way out.
+        reason: String,
+    },
+    /// The revision is not taken again, and the machine is back on the one that ran before.
+    RolledBack {
+        /// The one that is not taken again.
+        revision: RevisionId,
+        /// The one that runs.
+        running: RevisionId,
+        /// Why.
         reason: String,
     },
     /// Something did not work; what is left to do is owed and will be done.
@@ -47,32 +67,41 @@ pub enum Outcome {
         /// Why not.
         reason: String,
     },
+    /// The operator wants that nothing is touched.
+    Suspended {
+        /// Why.
+        reason: String,
+    },
     /// The wish to end came first; what is left to do is owed.
     Interrupted,
 }
 
 /// Something that ends a cycle early.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub(crate) enum Trouble {
     #[error(transparent)]
     Machine(#[from] MachineError),
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-/// What restarting came to.
-#[derive(Debug, Default)]
-struct Payment {
-    services: Vec<ServiceReport>,
-    failed: Vec<String>,
-    is_interrupted: bool,
+/// Whether suspicious changes of a revision were accepted on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acceptance {
+    /// They were.
+    Given,
+    /// Only if the leader says so.
+    Needed,
 }
 
 impl<C: Containers> Follower<C> {
-    /// A follower of `leader` on `machine` that remembers in `memory`.
+    /// A follower of the leader of `config` on `machine` that remembers in `memory`.
     #[must_use]
-    pub fn new(leader: Leader, machine: Machine<C>, memory: Memory) -> Self {
-        Self { leader, machine, memory, failures: 0 }
+    pub fn new(leader: Leader, machine: Machine<C>, memory: Memory, config: &Config) -> Self {
+        let store = Store::new(memory.folder(), config);
+        Self { leader, machine, memory, store, drift: config.drift, is_clean: false, failures: 0 }
     }
 
     /// What it remembers.
@@ -89,14 +118,27 @@ impl<C: Containers> Follower<C> {
 
     /// Runs one cycle to its end, or to the end of the step in progress when the wish to end comes.
     pub async fn cycle(&mut self, shutdown: &mut Shutdown) -> Outcome {
-        let outcome = match self.converge(shutdown).await {
-            Ok(outcome) => outcome,
-            Err(trouble) => Outcome::Failed { reason: Chain(&trouble).to_string() },
-        };
+        self.cycle_accepting(Acceptance::Needed, shutdown).await
+    }
+
+    pub(crate) async fn cycle_accepting(&mut self, acceptance: Acceptance, shutdown: &mut Shutdown) -> Outcome {
+        let converged = self.converge(acceptance, shutdown).await;
+        self.conclude(converged, shutdown).await
+    }
+
+    /// Goes back to the revision that ran before, and does not take the present one again by itself.
+    pub(crate) async fn roll_back(&mut self, shutdown: &mut Shutdown) -> Outcome {
+        let returned = self.return_by_hand(shutdown).await;
+        self.conclude(returned, shutdown).await
+    }
+
+    async fn conclude(&mut self, came: Result<Outcome, Trouble>, shutdown: &mut Shutdown) -> Outcome {
+        let outcome = came.unwrap_or_else(|trouble| {
+            let reason = Chain(&trouble).to_string();
+            self.tell_unfinished(&reason, Way::not_gone(End::Owed(reason.clone())));
+            Outcome::Failed { reason }
+        });
         self.note(&outcome);
-        if outcome == Outcome::Unchanged {
-            self.take_back();
-        }
         if !matches!(outcome, Outcome::NoGoal { .. } | Outcome::Interrupted) {
             self.deliver(shutdown).await;
         }
@@ -106,30 +148,22 @@ impl<C: Containers> Follower<C> {
         outcome
     }
 
-    async fn converge(&mut self, shutdown: &mut Shutdown) -> Result<Outcome, Trouble> {
+    async fn converge(&mut self, acceptance: Acceptance, shutdown: &mut Shutdown) -> Result<Outcome, Trouble> {
+        if let Some(suspended) = &self.memory.ledger.suspended {
+            let (running, reason) = (self.memory.ledger.running(), suspended.reason.clone());
+            self.tell(Verdict::Suspended { running, reason: reason.clone() }, Way::not_gone(End::There));
+            return Ok(Outcome::Suspended { reason });
+        }
         let known = self.memory.ledger.settled_tag().map(str::to_owned);
         let Some(pulled) = self.pull(known.as_deref(), shutdown).await else { return Ok(Outcome::Interrupted) };
         match pulled {
-            Ok(Pulled::Goal(goal)) => self.reach(*goal, shutdown).await,
-            Ok(Pulled::Unchanged) => {
-                if self.has_drifted().await? {
-                    info!("the files are not as they were left: putting them right");
-                    return match self.pull(None, shutdown).await {
-                        Some(Ok(Pulled::Goal(goal))) => self.reach(*goal, shutdown).await,
-                        Some(Ok(Pulled::Unchanged)) => Ok(Outcome::Unchanged),
-                        Some(Err(reason)) => Ok(Outcome::NoGoal { reason }),
-                        None => Ok(Outcome::Interrupted),
-                    };
-                }
-                Ok(self.settle(shutdown).await?.unwrap_or(Outcome::Unchanged))
-            }
-            Err(reason) => {
+            Ok(Pulled::Goal(goal)) => self.judge(*goal, acceptance, shutdown).await,
+            Ok(Pulled::Unchanged) => self.stay(shutdown).await,
+            Err(reason) => match self.stay(shutdown).await? {
                 // What is owed needs no leader; whether that works out shows in the status.
-                let settled = self.settle(shutdown).await?;
-                Ok(settled
-                    .filter(|outcome| matches!(outcome, Outcome::Failed { .. }))
-                    .unwrap_or(Outcome::NoGoal { reason }))
-            }
+                Outcome::Unchanged | Outcome::Refused { .. } => Ok(Outcome::NoGoal { reason }),
+                outcome => Ok(outcome),
+            },
         }
     }
 
@@ -146,197 +180,256 @@ impl<C: Containers> Follower<C> {
         Some(pulled.map_err(|fault| Chain(&fault).to_string()))
     }
 
-    async fn has_drifted(&self) -> Result<bool, Trouble> {
+    /// What the leader offers is taken, or it is said why not.
+    async fn judge(&mut self, goal: Goal, acceptance: Acceptance, shutdown: &Shutdown) -> Result<Outcome, Trouble> {
+        let revision = goal.bundle.revision;
+        self.memory.status.desired = self.memory.status.desired.max(Some(revision));
+        match admit(&goal.bundle, &self.memory.ledger) {
+            Err(refusal) => return Ok(self.refuse(revision, refusal.to_string())),
+            Ok(Admission::Quarantined) => {
+                // The leader may have another name for it by now.
+                if let Some(known) = &mut self.memory.ledger.quarantined {
+                    known.revision = Attempt::of(&goal.bundle);
+                }
+                return self.stay(shutdown).await;
+            }
+            Ok(Admission::Taken) => {}
+        }
+        if let Err(refusal) = guard(&goal.bundle, &self.memory.ledger, acceptance == Acceptance::Given) {
+            return Ok(self.refuse(revision, refusal.to_string()));
+        }
+        self.store.keep(revision, &goal.sealed).map_err(MemoryError::from)?;
+        self.take(Arc::new(goal.bundle), shutdown).await
+    }
+
+    /// Goes forward to `goal`, and back if that breaks something.
+    async fn take(&mut self, goal: Arc<VerifiedBundle>, shutdown: &Shutdown) -> Result<Outcome, Trouble> {
+        let revision = goal.revision;
+        let way = self.arrive(&goal, Purpose::Goal, shutdown).await?;
+        match &way.end {
+            End::There => Ok(self.arrived(revision, way)),
+            End::Interrupted => Ok(Outcome::Interrupted),
+            End::Owed(reason) => Ok(self.tell_unfinished(&reason.clone(), way)),
+            End::Refused(reason) => Ok(self.refuse(revision, reason.clone())),
+            End::Disliked(reason) => {
+                self.memory.ledger.quarantine(Attempt::of(&goal), reason.clone());
+                self.memory.save_ledger()?;
+                Ok(self.refuse(revision, reason.clone()))
+            }
+            End::Unwell(reason) => {
+                let reason = reason.clone();
+                let base = self.memory.ledger.applied.clone().filter(|applied| applied.revision != revision);
+                let Some(base) = base else { return Ok(self.tell_unfinished(&reason, way)) };
+                error!(%revision, to = %base.revision, reason, "the revision breaks this machine: going back");
+                self.memory.ledger.quarantine(Attempt::of(&goal), reason);
+                self.memory.save_ledger()?;
+                self.go_back(&base, Some(way), shutdown).await
+            }
+        }
+    }
+
+    /// Goes back to `base`, which ran before what is now in quarantine; `broken` is how it got there.
+    async fn go_back(&mut self, base: &Attempt, broken: Option<Way>, shutdown: &Shutdown) -> Result<Outcome, Trouble> {
+        let Some(quarantined) = self.memory.ledger.quarantined.clone() else { return Ok(Outcome::Unchanged) };
+        let bundle = Arc::new(self.store.open(base)?);
+        let mut way = self.arrive(&bundle, Purpose::Return, shutdown).await?;
+        // Who failed on the way there is what its operator wants to know.
+        for failed in broken.into_iter().flat_map(|broken| broken.services) {
+            if failed.outcome == ServiceOutcome::Failed {
+                way.services.retain(|service| service.name != failed.name || service.outcome == ServiceOutcome::Failed);
+                if way.services.iter().all(|service| service.name != failed.name) {
+                    way.services.push(failed);
+                }
+            }
+        }
+        way.services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let revision = quarantined.revision.revision;
+        match &way.end {
+            End::There => {
+                let (running, reason) = (base.revision, quarantined.reason);
+                warn!(%revision, %running, reason, "back on the revision that ran before");
+                self.tell(Verdict::RolledBack { revision, running, reason: reason.clone() }, way);
+                Ok(Outcome::RolledBack { revision, running, reason })
+            }
+            End::Interrupted => Ok(Outcome::Interrupted),
+            End::Owed(reason) | End::Unwell(reason) | End::Refused(reason) | End::Disliked(reason) => {
+                let reason = format!(
+                    "{revision} broke this machine ({}), and going back to {} does not work out yet: {reason}",
+                    quarantined.reason, base.revision
+                );
+                Ok(self.tell_unfinished(&reason, way))
+            }
+        }
+    }
+
+    async fn return_by_hand(&mut self, shutdown: &Shutdown) -> Result<Outcome, Trouble> {
         let ledger = &self.memory.ledger;
-        let files = ledger.files.iter().map(|(path, record)| (path.clone(), BTreeSet::from([record.size])));
-        let directories = ledger.directories.iter().map(|path| (path.clone(), BTreeSet::new()));
-        Ok(ledger.has_drifted(&self.machine.look(files.chain(directories).collect()).await?))
-    }
-
-    /// Brings the machine to `goal`.
-    async fn reach(&mut self, goal: VerifiedBundle, shutdown: &Shutdown) -> Result<Outcome, Trouble> {
-        let goal = Arc::new(goal);
-        self.memory.status.desired = self.memory.status.desired.max(Some(goal.revision));
-        let attempted = self.attempt(&goal, shutdown).await;
-        if let Err(trouble) = &attempted {
-            self.refuse(goal.revision, &Chain(trouble).to_string());
-        }
-        attempted
-    }
-
-    async fn attempt(&mut self, goal: &Arc<VerifiedBundle>, shutdown: &Shutdown) -> Result<Outcome, Trouble> {
-        let observed = self.machine.observe(places_to_look(goal, &self.memory.ledger)).await?;
-        let plan = match plan(goal, &self.memory.ledger, &observed) {
-            Ok(plan) => plan,
-            Err(refusal) => {
-                let reason = refusal.to_string();
-                self.refuse(goal.revision, &reason);
-                return Ok(Outcome::Refused { revision: goal.revision, reason });
-            }
+        let present = ledger.attempt.as_ref().filter(|_| ledger.purpose == Purpose::Goal).or(ledger.applied.as_ref());
+        let before = ledger.applied.iter().chain(&ledger.previous);
+        let target = present.and_then(|present| before.clone().find(|known| known.revision < present.revision));
+        let (Some(present), Some(target)) = (present.cloned(), target.cloned()) else {
+            let reason =
+                "there is no earlier revision to go back to: this machine remembers one before the present one";
+            return Ok(Outcome::Failed { reason: reason.to_owned() });
         };
-        if plan.is_empty() {
-            self.adopt(goal, &plan, &observed)?;
-            self.tell(Verdict::Running { revision: goal.revision }, &plan, Payment::default());
-            return Ok(Outcome::Running(goal.revision));
-        }
-        let plan = self.write(goal, plan).await?;
-        let payment = self.pay(&plan.restarts, shutdown).await?;
-        Ok(self.conclude(goal.revision, &plan, payment))
-    }
-
-    /// Takes over a machine that is at its goal already.
-    fn adopt(&mut self, goal: &VerifiedBundle, plan: &Plan, observed: &Observed) -> Result<(), MemoryError> {
-        let before = self.memory.ledger.clone();
-        self.memory.ledger.intend(goal, plan);
-        self.memory.ledger.written(goal, observed.containers.as_deref().unwrap_or_default());
-        self.memory.ledger.finish();
-        if self.memory.ledger == before { Ok(()) } else { self.memory.save_ledger() }
-    }
-
-    /// Intent, files, and what is owed from now on: the plan with the containers as they are after the last file.
-    async fn write(&mut self, goal: &Arc<VerifiedBundle>, plan: Plan) -> Result<Plan, Trouble> {
-        if self.memory.ledger.phase == Phase::Writing {
-            self.machine.clean_up(touched(&self.memory.ledger)).await?;
-        }
-        self.memory.ledger.intend(goal, &plan);
+        self.memory.ledger.quarantine(present, "its operator went back from it".to_owned());
+        self.memory.ledger.purpose = Purpose::Return;
+        self.memory.ledger.attempt = Some(target.clone());
         self.memory.save_ledger()?;
-        self.machine.carry_out(goal, plan.steps.clone()).await?;
-        // Whoever was started or made meanwhile may have read old files.
-        let containers = self.machine.containers().await?.unwrap_or_default();
-        self.memory.ledger.written(goal, &containers);
-        self.memory.ledger.settle(&containers);
-        let (restarts, stopped) = owed_restarts(&self.memory.ledger, &containers);
-        // Where nobody waits for a restart, the end of the payment is a moment away and saves the same.
-        if !restarts.is_empty() {
-            self.memory.save_ledger()?;
-        }
-        let owed = &self.memory.ledger.owed;
-        let untouched = plan.untouched.into_iter().filter(|name| !owed.contains_key(name)).collect();
-        Ok(Plan { restarts, stopped, untouched, ..plan })
+        self.go_back(&target, None, shutdown).await
     }
 
-    /// Restarts what is owed, and finishes the revision if nothing more is.
-    async fn pay(&mut self, restarts: &[Restart], shutdown: &Shutdown) -> Result<Payment, MemoryError> {
-        let outcomes = self.machine.restart(restarts, shutdown).await;
-        let mut payment = Payment::default();
-        for restart in restarts {
-            let name = &restart.name;
-            let (outcome, reason) = match outcomes.get(name) {
-                Some(Some(Restarted::Holds)) => {
-                    self.memory.ledger.paid(name);
-                    (ServiceOutcome::Restarted, list(&restart.files))
-                }
-                Some(Some(Restarted::Gone)) => {
-                    self.memory.ledger.paid(name);
-                    continue;
-                }
-                Some(Some(Restarted::Failed { reason })) => {
-                    self.memory.ledger.failed(name, reason);
-                    (ServiceOutcome::Failed, reason.clone())
-                }
-                Some(Some(Restarted::NotTried { reason })) => (ServiceOutcome::Failed, reason.clone()),
-                Some(None) | None => {
-                    payment.is_interrupted = true;
-                    continue;
-                }
-            };
-            if outcome == ServiceOutcome::Failed {
-                payment.failed.push(format!("`{name}`: {reason}"));
+    /// Without a goal of the leader: what is unfinished goes on, what is owed is done, what has drifted is seen.
+    async fn stay(&mut self, shutdown: &Shutdown) -> Result<Outcome, Trouble> {
+        let ledger = &self.memory.ledger;
+        if let Some(attempt) = ledger.attempt.clone() {
+            return self.resume(&attempt, shutdown).await;
+        }
+        if let Some(outcome) = self.settle(shutdown).await? {
+            return Ok(outcome);
+        }
+        if let Some(outcome) = self.look_for_drift(shutdown).await? {
+            return Ok(outcome);
+        }
+        match &self.memory.ledger.quarantined {
+            Some(known) => Ok(Outcome::Refused { revision: known.revision.revision, reason: known.reason.clone() }),
+            None => {
+                self.take_back();
+                Ok(Outcome::Unchanged)
             }
-            payment.services.push(ServiceReport { name: name.clone(), outcome, reason, log: Vec::new() });
         }
-        if payment.failed.is_empty() && !payment.is_interrupted {
-            self.memory.ledger.finish();
-        }
-        self.memory.save_ledger()?;
-        Ok(payment)
     }
 
-    /// Pays what is owed when all files are in place, without a goal; `None` when nothing is.
+    /// Goes on where an earlier cycle was cut off.
+    async fn resume(&mut self, attempt: &Attempt, shutdown: &Shutdown) -> Result<Outcome, Trouble> {
+        let ledger = &self.memory.ledger;
+        let is_quarantined =
+            ledger.quarantined.as_ref().is_some_and(|known| known.revision.revision == attempt.revision);
+        match (is_quarantined, ledger.purpose, ledger.applied.clone()) {
+            (true, _, Some(applied)) => self.go_back(&applied, None, shutdown).await,
+            (false, Purpose::Return, _) if ledger.quarantined.is_some() => self.go_back(attempt, None, shutdown).await,
+            (_, Purpose::Goal | Purpose::Return, _) => {
+                let goal = Arc::new(self.store.open(attempt)?);
+                self.take(goal, shutdown).await
+            }
+        }
+    }
+
+    /// Does what containers are still owed that their operator had stopped and that run again by now.
     async fn settle(&mut self, shutdown: &Shutdown) -> Result<Option<Outcome>, Trouble> {
         let ledger = &self.memory.ledger;
-        let revision = ledger.attempt.as_ref().or(ledger.applied.as_ref()).map(|known| known.revision);
-        let (Some(revision), false) = (revision, ledger.owed.is_empty() && ledger.attempt.is_none()) else {
-            return Ok(None);
-        };
-        if ledger.phase == Phase::Writing {
-            return Ok(None);
-        }
+        let (Some(applied), false) = (ledger.applied.clone(), ledger.owed.is_empty()) else { return Ok(None) };
         let containers = self.machine.containers().await?.unwrap_or_default();
-        let before = ledger.clone();
-        self.memory.ledger.settle(&containers);
-        let (restarts, stopped) = owed_restarts(&self.memory.ledger, &containers);
-        let is_stopped = |container: &&Container| stopped.iter().any(|left| left.name == container.name);
-        self.memory.ledger.still_up(containers.iter().filter(is_stopped));
-        if restarts.is_empty() && before.attempt.is_none() {
-            if self.memory.ledger != before {
-                self.memory.save_ledger()?;
-            }
+        let is_due = |name: &str| {
+            let container = containers.iter().find(|container| container.name == name);
+            container.is_none_or(|container| container.state != ContainerState::Stopped)
+        };
+        if !ledger.owed.keys().any(|name| is_due(name)) {
             return Ok(None);
         }
-        let plan = Plan { restarts, stopped, ..Plan::nothing(revision) };
-        let payment = self.pay(&plan.restarts, shutdown).await?;
-        Ok(Some(self.conclude(revision, &plan, payment)))
+        let bundle = Arc::new(self.store.open(&applied)?);
+        let way = self.arrive(&bundle, Purpose::Return, shutdown).await?;
+        self.put_right(applied.revision, way).map(Some)
     }
 
-    fn conclude(&mut self, revision: RevisionId, plan: &Plan, payment: Payment) -> Outcome {
-        if payment.is_interrupted {
-            return Outcome::Interrupted;
+    /// Compares what is ours with how it was left.
+    async fn look_for_drift(&mut self, shutdown: &Shutdown) -> Result<Option<Outcome>, Trouble> {
+        if self.drift == DriftPolicy::Ignore {
+            return Ok(None);
         }
-        if payment.failed.is_empty() {
-            let restarted = payment.services.len();
-            info!(%revision, written = plan.written().count(), removed = plan.removed().count(), restarted, "bundle applied");
-            self.tell(Verdict::Running { revision }, plan, payment);
-            return Outcome::Running(revision);
+        let ledger = &self.memory.ledger;
+        let (disk, containers) = self.machine.glance(ledger.places_of_ours()).await?;
+        let found = ledger.drift(&disk, containers.as_ref());
+        let can_be_repaired = found.iter().any(|drifted| drifted.is_file);
+        let applied = ledger.applied.clone().filter(|_| can_be_repaired && self.drift == DriftPolicy::Repair);
+        if let Some(applied) = applied {
+            info!(
+                what = found[0].what,
+                how = found[0].how,
+                of = found.len(),
+                "files are not as they were left: putting them right"
+            );
+            let bundle = Arc::new(self.store.open(&applied)?);
+            let way = self.arrive(&bundle, Purpose::Return, shutdown).await?;
+            return self.put_right(applied.revision, way).map(Some);
         }
-        let reason = payment.failed.join("; ");
-        let running = self.memory.ledger.running();
-        self.tell(Verdict::Refused { revision, running, reason: reason.clone() }, plan, payment);
-        Outcome::Failed { reason }
+        if self.memory.drifted(found) {
+            for drift in &self.memory.status.drift {
+                warn!(what = drift.what, how = drift.how, since = drift.since, "not as it was left");
+            }
+            let verdict = self.memory.status.verdict.clone();
+            if let Some(verdict) = verdict {
+                self.tell(verdict, Way::not_gone(End::There));
+            }
+        }
+        Ok(None)
     }
 
-    fn refuse(&mut self, revision: RevisionId, reason: &str) {
-        let verdict = Verdict::Refused { revision, running: self.memory.ledger.running(), reason: reason.to_owned() };
-        self.tell(verdict, &Plan::nothing(revision), Payment::default());
+    /// The end of the way to a revision that ran already.
+    fn put_right(&mut self, revision: RevisionId, way: Way) -> Result<Outcome, Trouble> {
+        Ok(match &way.end {
+            End::There => self.arrived(revision, way),
+            End::Interrupted => Outcome::Interrupted,
+            End::Owed(reason) | End::Unwell(reason) | End::Refused(reason) | End::Disliked(reason) => {
+                let reason = reason.clone();
+                self.tell_unfinished(&reason, way)
+            }
+        })
     }
 
-    /// A machine that is as it should be without having been touched no longer refuses what it refused last.
+    fn arrived(&mut self, revision: RevisionId, way: Way) -> Outcome {
+        let acted = way.services.iter().filter(|service| service.outcome != ServiceOutcome::Untouched).count();
+        info!(%revision, written = way.written.len(), removed = way.removed.len(), acted, "revision runs");
+        self.memory.drifted(Vec::new());
+        self.tell(Verdict::Running { revision }, way);
+        Outcome::Running { revision }
+    }
+
+    fn refuse(&mut self, revision: RevisionId, reason: String) -> Outcome {
+        let verdict = Verdict::Refused { revision, running: self.memory.ledger.running(), reason: reason.clone() };
+        self.tell(verdict, Way::not_gone(End::Refused(reason.clone())));
+        Outcome::Refused { revision, reason }
+    }
+
+    fn tell_unfinished(&mut self, reason: &str, way: Way) -> Outcome {
+        let ledger = &self.memory.ledger;
+        let running = ledger.running();
+        let to = ledger.attempt.as_ref().map(|attempt| attempt.revision).or(self.memory.status.desired).or(running);
+        if let Some(revision) = to {
+            self.tell(Verdict::Unfinished { revision, running, reason: reason.to_owned() }, way);
+        }
+        Outcome::Failed { reason: reason.to_owned() }
+    }
+
+    /// A machine that is as it should be without having been touched no longer is what it said last.
     fn take_back(&mut self) {
-        if let (Some(Verdict::Refused { .. }), Some(revision)) =
-            (&self.memory.status.verdict, self.memory.ledger.running())
-        {
-            self.tell(Verdict::Running { revision }, &Plan::nothing(revision), Payment::default());
+        let Some(revision) = self.memory.ledger.running() else { return };
+        match &self.memory.status.verdict {
+            None | Some(Verdict::Running { .. }) => {}
+            Some(_) => self.tell(Verdict::Running { revision }, Way::not_gone(End::There)),
         }
     }
 
-    /// Puts down what the leader and `status` are to be told.
-    fn tell(&mut self, verdict: Verdict, plan: &Plan, payment: Payment) {
-        let mut services = payment.services;
-        services.extend(plan.stopped.iter().map(|left| ServiceReport {
-            name: left.name.clone(),
-            outcome: ServiceOutcome::Stopped,
-            reason: format!("its operator stopped it; it reads {} when it is started", list(&left.files)),
-            log: Vec::new(),
-        }));
-        services.extend(plan.untouched.iter().map(|name| ServiceReport {
-            name: name.clone(),
-            outcome: ServiceOutcome::Untouched,
-            reason: "nothing that it reads has changed".to_owned(),
-            log: Vec::new(),
-        }));
-        services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        self.memory.status.services.clone_from(&services);
-        self.memory.status.verdict = Some(verdict.clone());
-        let mut removed: Vec<RelativePath> = plan.removed().cloned().collect();
-        removed.sort_unstable();
-        self.memory.status.undelivered = Some(Report {
+    /// Puts down what the leader and `status` are to be told, if it is news.
+    fn tell(&mut self, verdict: Verdict, way: Way) {
+        let status = &mut self.memory.status;
+        let report = Report {
             verdict,
-            written: plan.written().cloned().collect(),
-            removed,
-            read_by_nothing: plan.read_by_nothing.clone(),
-            services,
-            drift: Vec::new(),
-        });
+            written: way.written,
+            removed: way.removed,
+            read_by_nothing: way.read_by_nothing,
+            services: way.services,
+            drift: status.drift.clone(),
+        };
+        let says_as_before = status.told.as_ref() == Some(&report);
+        if !report.services.is_empty() {
+            status.services.clone_from(&report.services);
+        }
+        status.verdict = Some(report.verdict.clone());
+        if !says_as_before {
+            status.told = Some(report.clone());
+            status.undelivered = Some(report);
+        }
     }
 
     /// Sends what the leader has not taken yet; what it does not take now is sent after the next cycle.
@@ -356,37 +449,41 @@ impl<C: Containers> Follower<C> {
         }
     }
 
+    /// Each trouble once, in the log and in the status.
     fn note(&mut self, outcome: &Outcome) {
+        self.failures = match outcome {
+            Outcome::Failed { .. } | Outcome::NoGoal { .. } => self.failures.saturating_add(1),
+            Outcome::Interrupted => self.failures,
+            Outcome::Unchanged
+            | Outcome::Running { .. }
+            | Outcome::Refused { .. }
+            | Outcome::RolledBack { .. }
+            | Outcome::Suspended { .. } => 0,
+        };
         match outcome {
-            Outcome::Unchanged | Outcome::Running(_) => {
-                self.failures = 0;
-                self.memory.well();
-            }
+            Outcome::Unchanged | Outcome::Running { .. } => self.memory.well(),
             Outcome::Refused { revision, reason } => {
-                self.failures = 0;
-                error!(%revision, reason, "bundle refused");
-                self.memory.fault(reason.clone());
+                if self.memory.fault(reason) {
+                    error!(%revision, reason, "revision refused");
+                }
             }
+            Outcome::RolledBack { reason, .. } => drop(self.memory.fault(reason)),
             Outcome::Failed { reason } => {
-                self.failures = self.failures.saturating_add(1);
-                error!(reason, "the machine is not at its goal");
-                self.memory.fault(reason.clone());
+                if self.memory.fault(reason) {
+                    error!(reason, "the machine is not at its goal");
+                }
             }
             Outcome::NoGoal { reason } => {
-                self.failures = self.failures.saturating_add(1);
-                warn!(reason, "the last good files stay");
-                self.memory.fault(reason.clone());
+                if self.memory.fault(reason) {
+                    warn!(reason, "the last good files stay");
+                }
+            }
+            Outcome::Suspended { reason } => {
+                if self.memory.fault(&format!("suspended: {reason}")) {
+                    warn!(reason, "suspended: nothing is touched");
+                }
             }
             Outcome::Interrupted => {}
         }
     }
-}
-
-/// Every file and folder that an unfinished attempt may have begun to make.
-fn touched(ledger: &Ledger) -> Vec<RelativePath> {
-    ledger.files.keys().chain(ledger.intended.keys()).chain(&ledger.directories).cloned().collect()
-}
-
-fn list(files: &BTreeSet<RelativePath>) -> String {
-    files.iter().map(RelativePath::as_str).collect::<Vec<_>>().join(", ")
 }

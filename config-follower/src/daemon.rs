@@ -4,8 +4,9 @@ use std::net::TcpListener;
 
 use anyhow::Context as _;
 use pconf_containers::{Containers, Docker};
-use pconf_daemon::Shutdown;
+use pconf_daemon::{Shutdown, serve_control};
 use pconf_plan::wait;
+use tokio::sync::mpsc;
 use tracing::info;
 
 use crate::config::Config;
@@ -14,6 +15,7 @@ use crate::leader::Leader;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::server::Desk;
+use crate::wish::{Errand, hand_in, socket};
 
 /// Follows the leader until `shutdown`: the whole daemon.
 ///
@@ -30,28 +32,49 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     info!(%address, machine = %config.keys.id().machine, leader = %config.leader, running = memory.ledger.running().map(tracing::field::display), "following");
 
     let machine = Machine::new(&config.root, config.docker.as_deref().map(Docker::at));
-    let follower = Follower::new(Leader::new(&config)?, machine, memory);
+    let follower = Follower::new(Leader::new(&config)?, machine, memory, &config);
     let serving = pconf_daemon::serve(listener, desk.router(), shutdown.clone());
-    let following = follow(follower, &config, &desk, shutdown);
-    tokio::try_join!(async { serving.await.context("the listener failed") }, async {
-        following.await;
-        Ok(())
-    })?;
+    let (errands, to_do) = mpsc::channel(1);
+    let socket = socket(&config.state);
+    let controlled = serve_control(&socket, shutdown.clone(), move |wish| hand_in(errands.clone(), wish));
+    let following = follow(follower, &config, &desk, to_do, shutdown);
+    tokio::try_join!(
+        async { serving.await.context("the listener failed") },
+        async { controlled.await.context("the socket for commands failed") },
+        async {
+            following.await;
+            Ok(())
+        }
+    )?;
     info!("ended");
     Ok(())
 }
 
 /// One cycle after the other; a word of the leader during a cycle is followed by another one at once.
-async fn follow<C: Containers>(mut follower: Follower<C>, config: &Config, desk: &Desk, mut shutdown: Shutdown) {
+async fn follow<C: Containers>(
+    mut follower: Follower<C>,
+    config: &Config,
+    desk: &Desk,
+    mut to_do: mpsc::Receiver<Errand>,
+    mut shutdown: Shutdown,
+) {
+    let mut errand: Option<Errand> = None;
     while !shutdown.is_requested() {
-        follower.cycle(&mut shutdown).await;
+        match errand.take() {
+            Some((wish, answer)) => {
+                // Whoever asked may have gone away.
+                let _ = answer.send(follower.grant(wish, &mut shutdown).await);
+            }
+            None => drop(follower.cycle(&mut shutdown).await),
+        }
         desk.show(follower.memory());
         // Without randomness all followers of a platform come together, which is better than none.
         let chance = getrandom::u32().unwrap_or(u32::MAX / 2);
         let pause = wait(config.poll, follower.urgency(), chance);
-        // All three are cancel-safe: a word that is not taken here wakes the next wait.
+        // All are cancel-safe: a word that is not taken here wakes the next wait, and a wish stays in its channel.
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            asked = to_do.recv() => errand = asked,
             () = desk.woken() => {}
             () = shutdown.requested() => {}
         }

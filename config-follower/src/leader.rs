@@ -33,7 +33,16 @@ pub enum Pulled {
     /// What we have already.
     Unchanged,
     /// A goal.
-    Goal(Box<VerifiedBundle>),
+    Goal(Box<Goal>),
+}
+
+/// What the leader wants of this machine.
+#[derive(Debug)]
+pub struct Goal {
+    /// What it says.
+    pub bundle: VerifiedBundle,
+    /// As it travelled.
+    pub sealed: Bytes,
 }
 
 /// There is no goal to be had, or the outcome could not be told.
@@ -93,8 +102,8 @@ impl Leader {
                 let revision: Option<RevisionId> =
                     answer.header(routes::CONF_REVISION).and_then(|revision| revision.parse().ok());
                 let revision = revision.ok_or(PullError::NotUnderstood(answer.status))?;
-                let opened = open_bundle(self.peer.keys(), &self.role, revision, &answer.body)?;
-                Ok(Pulled::Goal(Box::new(opened)))
+                let bundle = open_bundle(self.peer.keys(), &self.role, revision, &answer.body)?;
+                Ok(Pulled::Goal(Box::new(Goal { bundle, sealed: answer.body })))
             }
             _ => Err(refused(&answer)),
         }

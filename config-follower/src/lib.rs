@@ -3,6 +3,7 @@
 //! Boot, poll, notification and retry are one code path: a [`cycle`](crate::cycle) asks the leader for the goal, looks
 //! at the machine, lets the core compare the two, and does what comes out.
 
+mod arrive;
 mod cli;
 mod commands;
 mod config;
@@ -12,11 +13,13 @@ mod leader;
 mod machine;
 mod memory;
 mod server;
+mod store;
 mod terminal;
+mod wish;
 
 pub use cli::{Cli, OutputFormat};
 pub use commands::execute;
-pub use config::{Config, InvalidConfig};
+pub use config::{Config, DriftPolicy, InvalidConfig};
 pub use cycle::{Follower, Outcome};
 pub use daemon::run;
 pub use leader::{Leader, PullError};

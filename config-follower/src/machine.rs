@@ -3,17 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use pconf_bundle::VerifiedBundle;
-use pconf_containers::{Containers, EngineError, Mount, Restarted, RootNotMounted, State, host_path, own_id, restart};
+use pconf_bundle::{Check, ComposeFile, VerifiedBundle};
+use pconf_containers::{
+    Acted, Containers, Ended, EngineError, Gate, How, Mount, RootNotMounted, State, Summary, act, host_path, judge,
+    own_id,
+};
 use pconf_daemon::Shutdown;
-use pconf_files::{FilesError, Found, Obstacle, Root};
+use pconf_files::{FilesError, Found, Obstacle, Root, Staged};
 use pconf_names::{Digest, RelativePath};
-use pconf_plan::{Container, ContainerState, Observed, OnDisk, Reads, Restart, Step};
+use pconf_plan::{Action, Container, ContainerState, Observed, OnDisk, Reads, Step, Stop, Trial, What};
 
-/// Restarts that go on side by side.
+/// Stops and actions that go on side by side.
 const SIDE_BY_SIDE: usize = 4;
+
+/// How long after the wish to end a container may still be seen to be well.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// This machine: a root folder, and the engine whose containers read it.
 #[derive(Debug)]
@@ -64,9 +71,33 @@ impl<C: Containers> Machine<C> {
         Ok(tokio::task::spawn_blocking(move || look_all(&root, places)).await??)
     }
 
-    /// Every container that can read below the root, but our own; `None` where there is no engine.
+    /// What stands at `places`, and what every container of the machine is doing, by name: less than [`Machine::observe`]
+    /// tells, and without a question about each container.
+    pub async fn glance(
+        &self,
+        places: BTreeMap<RelativePath, BTreeSet<u64>>,
+    ) -> Result<(BTreeMap<RelativePath, OnDisk>, Option<BTreeMap<String, ContainerState>>), MachineError> {
+        let disk = self.look(places).await?;
+        let Some(containers) = self.containers().await? else { return Ok((disk, None)) };
+        Ok((disk, Some(containers.into_iter().map(|container| (container.name, container.state)).collect())))
+    }
+
+    /// Every container that reads below the root or was made from a compose file there, but our own; `None` where there is no
+    /// engine.
     pub async fn containers(&self) -> Result<Option<Vec<Container>>, MachineError> {
         let Some(engine) = &self.engine else { return Ok(None) };
+        let (root, own) = self.place(engine).await?;
+        let concerns = |summary: &Summary| {
+            summary.mounts.iter().any(|mount| reads(mount, &root).is_some())
+                || made_from(&summary.labels, &root).is_some()
+        };
+        let mut readers = engine.list(concerns).await?;
+        readers.retain(|container| Some(&container.id) != own.as_ref());
+        Ok(Some(readers.into_iter().map(|container| planned(container, &root)).collect()))
+    }
+
+    /// What the root is called on the engine's host, and the id of our own container.
+    async fn place(&self, engine: &C) -> Result<(String, Option<String>), MachineError> {
         let own = match &self.own {
             Some(own) => engine.look(own).await?,
             None => None,
@@ -75,10 +106,7 @@ impl<C: Containers> Machine<C> {
             Some(own) => host_path(own, &self.root)?,
             None => resolved(&self.root),
         };
-        let root = root.to_string_lossy().into_owned();
-        let mut readers = engine.list(|seen| seen.mounts.iter().any(|mount| reads(mount, &root).is_some())).await?;
-        readers.retain(|container| own.as_ref().is_none_or(|own| own.id != container.id));
-        Ok(Some(readers.into_iter().map(|container| planned(container, &root)).collect()))
+        Ok((root.to_string_lossy().into_owned(), own.map(|own| own.id)))
     }
 
     /// Removes drafts that a crash left in the folders on the way to these places.
@@ -104,15 +132,158 @@ impl<C: Containers> Machine<C> {
         Ok(tokio::task::spawn_blocking(work).await??)
     }
 
-    /// Restarts containers, some side by side; those not begun when the wish to end comes are `None`.
-    pub async fn restart(&self, restarts: &[Restart], shutdown: &Shutdown) -> BTreeMap<String, Option<Restarted>> {
-        let Some(engine) = &self.engine else { return BTreeMap::new() };
-        let works = restarts.iter().map(|each| async move {
-            let outcome = if shutdown.is_requested() { None } else { Some(restart(engine, &each.id).await) };
-            (each.name.clone(), outcome)
+    /// Stops containers side by side; those that are gone are stopped.
+    pub async fn stop(&self, stops: &[Stop]) -> Result<(), MachineError> {
+        let Some(engine) = &self.engine else { return Ok(()) };
+        let works = stops.iter().map(|each| async move {
+            match engine.look(&each.id).await? {
+                Some(container) => engine.stop(&container).await,
+                None => Ok(()),
+            }
         });
-        futures_util::stream::iter(works).buffer_unordered(SIDE_BY_SIDE).collect().await
+        let stopped: Vec<Result<(), EngineError>> =
+            futures_util::stream::iter(works).buffer_unordered(SIDE_BY_SIDE).collect().await;
+        Ok(stopped.into_iter().collect::<Result<_, _>>()?)
     }
+
+    /// Acts on containers, some side by side, and sees whether they are well. Those not begun when the wish to end comes are
+    /// left out, and so are those that are not seen to be well soon after it: what was done to them stays owed.
+    pub async fn act(&self, actions: &[Action], shutdown: &Shutdown) -> BTreeMap<String, Acted> {
+        let Some(engine) = &self.engine else { return BTreeMap::new() };
+        let works = actions.iter().map(|each| async move {
+            let mut shutdown = shutdown.clone();
+            if shutdown.is_requested() {
+                return None;
+            }
+            let late = async {
+                shutdown.requested().await;
+                tokio::time::sleep(LAST_WORD).await;
+            };
+            tokio::select! {
+                acted = self.act_once(engine, each) => Some((each.name.clone(), acted)),
+                () = late => None,
+            }
+        });
+        futures_util::stream::iter(works).buffer_unordered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await
+    }
+
+    async fn act_once(&self, engine: &C, action: &Action) -> Acted {
+        let gate = Gate { health: action.health.clone(), limit: Duration::from_secs(action.limit.into()) };
+        let how = match &action.what {
+            What::Verify => return judge(engine, action.id.as_deref().unwrap_or(&action.name), "", &gate).await,
+            What::Signal(signal) => How::Signal(signal.clone()),
+            What::Exec(command) => How::Exec(command.clone()),
+            What::Restart => How::Restart,
+            What::Start => How::Start,
+            What::Remove => How::Remove,
+            What::Recreate { file, project, service } => How::Recreate {
+                file: self.root.join(file.as_str()),
+                project: project.clone(),
+                service: service.clone(),
+            },
+        };
+        act(engine, &action.name, action.id.as_deref(), &how, &gate).await
+    }
+
+    /// Removes what a crash left of trials.
+    pub async fn sweep(&self) -> Result<(), MachineError> {
+        if let Some(engine) = &self.engine {
+            engine.sweep().await?;
+        }
+        Ok(())
+    }
+
+    /// Lets an application judge its new files before any of them is in place; what it said, if it does not like them.
+    pub async fn try_out(&self, goal: &Arc<VerifiedBundle>, trial: &Trial) -> Result<Option<String>, MachineError> {
+        let Some(engine) = &self.engine else { return Ok(None) };
+        let Some(container) = engine.look(&trial.id).await? else { return Ok(None) };
+        let (root, _) = self.place(engine).await?;
+        let limit = Duration::from_secs(trial.limit.into());
+        let tried = match &trial.check {
+            Check::Run(command) => {
+                let seen: Vec<Reads> = container.mounts.iter().filter_map(|mount| reads(mount, &root)).collect();
+                let staged = self.stage(goal, None, seen).await?;
+                let host = Path::new(&root).join(staged.path().as_str());
+                let swaps = container.mounts.iter().filter_map(|mount| {
+                    let staged = match reads(mount, &root)? {
+                        Reads::Everything => host.clone(),
+                        Reads::Within(place) => {
+                            // A folder without files of ours is seen as it is.
+                            goal.files.iter().find(|file| file.path.is_within(&place))?;
+                            host.join(place.as_str())
+                        }
+                    };
+                    Some((mount.source.clone(), staged))
+                });
+                engine.try_out(&container, command, &swaps.collect::<Vec<_>>(), limit).await
+            }
+            Check::Exec(command) => {
+                let mounts = container.mounts.iter().filter_map(|mount| Some((mount, reads(mount, &root)?)));
+                let mut folders = mounts.filter(|(_, seen)| !goal.files.iter().any(|file| is_alone(seen, &file.path)));
+                let Some((mount, seen)) =
+                    folders.find(|(_, seen)| goal.files.iter().any(|file| seen.shows(&file.path)))
+                else {
+                    let name = &trial.name;
+                    return Ok(Some(format!(
+                        "`{name}` mounts no folder with files of ours, so nothing can be tried in it"
+                    )));
+                };
+                let staged = self.stage(goal, Some(seen.clone()), vec![seen]).await?;
+                let name = staged.path().file_name().to_owned();
+                let inside = mount.destination.join(name).to_string_lossy().into_owned();
+                let command: Vec<String> = command.iter().map(|word| word.replace("{staged}", &inside)).collect();
+                let tried = engine.execute(&container, &command, limit).await;
+                drop(staged);
+                tried
+            }
+        };
+        match tried {
+            Ok(Ended { code: 0, .. }) => Ok(None),
+            Ok(Ended { code, output }) => Ok(Some(format!("it ended with code {code}: {}", output.trim()))),
+            Err(late @ EngineError::NotEnded { .. }) => Ok(Some(late.to_string())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The goal's files that are seen through these mounts, in a tree of their own: at the top of the root, or in a mount with
+    /// paths as that mount shows them.
+    async fn stage(
+        &self,
+        goal: &Arc<VerifiedBundle>,
+        within: Option<Reads>,
+        seen: Vec<Reads>,
+    ) -> Result<Staged, MachineError> {
+        let (root, goal) = (self.root.clone(), Arc::clone(goal));
+        let work = move || {
+            let root = Root::create(&root)?;
+            let folder = match &within {
+                Some(Reads::Within(folder)) => Some(folder),
+                Some(Reads::Everything) | None => None,
+            };
+            let shown = goal.files.iter().filter(|file| seen.iter().any(|seen| seen.shows(&file.path)));
+            let files = shown.filter_map(|file| {
+                let path = match folder {
+                    Some(folder) => file.path.below(folder)?,
+                    None => file.path.clone(),
+                };
+                Some((path, file.content.as_bytes(), file.owner, file.mode))
+            });
+            let files: Vec<_> = files.collect();
+            if let Some(folder) = folder {
+                let owner = goal.files.first().map(|file| file.owner);
+                if let Some(owner) = owner {
+                    root.make_open_folder(folder, owner)?;
+                }
+            }
+            root.stage_in(folder, "trial", &files)
+        };
+        Ok(tokio::task::spawn_blocking(work).await??)
+    }
+}
+
+/// Whether a mount shows nothing but the file at `path`.
+fn is_alone(seen: &Reads, path: &RelativePath) -> bool {
+    matches!(seen, Reads::Within(place) if place == path)
 }
 
 /// The folder without symbolic links, as far as it exists.
@@ -128,16 +299,38 @@ fn reads(mount: &Mount, root: &str) -> Option<Reads> {
 }
 
 fn planned(container: pconf_containers::Container, root: &str) -> Container {
+    let own_labels = container
+        .labels
+        .iter()
+        .filter_map(|(name, text)| Some((name.strip_prefix("config-follower.")?.to_owned(), text.clone())));
     Container {
         reads: container.mounts.iter().filter_map(|mount| reads(mount, root)).collect(),
         state: match container.state {
             State::Running | State::Restarting => ContainerState::Up,
-            State::Paused | State::Exited { .. } | State::Created => ContainerState::Stopped,
+            State::Exited { died: true, .. } => ContainerState::Died,
+            State::Paused | State::Exited { died: false, .. } | State::Created => ContainerState::Stopped,
         },
+        service: container.compose().map_or(container.name.clone(), |(_, service)| service.to_owned()),
+        made_from: made_from(&container.labels, root),
+        labels: own_labels.collect(),
         id: container.id,
         name: container.name,
         started: container.started,
     }
+}
+
+/// The compose file below the root that a container was made from; none where it was made from several.
+fn made_from(labels: &BTreeMap<String, String>, root: &str) -> Option<ComposeFile> {
+    let label = |name: &str| labels.get(&format!("com.docker.compose.{name}"));
+    let file = Path::new(label("project.config_files")?);
+    // A relative name, as docker-compose 1.29 writes it, starts at the working folder.
+    let file = Path::new(label("project.working_dir").map_or("/", String::as_str)).join(file);
+    let below = |file: &Path| match Reads::of_mount(root, &file.to_string_lossy())? {
+        Reads::Within(path) => Some(path),
+        Reads::Everything => None,
+    };
+    let file = below(&file).or_else(|| below(&resolved(&file)))?;
+    Some(ComposeFile { file, project: label("project")?.clone() })
 }
 
 fn look_all(
@@ -179,7 +372,8 @@ fn take(root: &Root, goal: &VerifiedBundle, step: &Step) -> Result<(), FilesErro
     match step {
         Step::MakeFolder { path, owner, mode: Some(mode), .. } => root.make_folder(path, *owner, *mode).map(drop),
         Step::MakeFolder { path, owner, mode: None, .. } => root.make_open_folder(path, *owner).map(drop),
-        Step::WriteFile { path, .. } => match goal.files.iter().find(|file| file.path == *path) {
+        Step::WriteFile { path, in_place, .. } => match goal.files.iter().find(|file| file.path == *path) {
+            Some(file) if *in_place => root.rewrite(path, file.content.as_bytes(), file.owner, file.mode),
             Some(file) => root.write(path, file.content.as_bytes(), file.owner, file.mode),
             // The plan was made for this goal.
             None => Ok(()),

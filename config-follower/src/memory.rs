@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pconf_bundle::{Report, ServiceReport, Verdict};
-use pconf_daemon::Chain;
+use anyhow::Context as _;
+use pconf_bundle::{Drift, Report, ServiceReport, Verdict, VerifiedBundle, open_bundle};
+use pconf_daemon::{Chain, StateError, from_state, to_state};
 use pconf_files::{FilesError, StateFolder, read_state};
 use pconf_names::RevisionId;
-use pconf_plan::Ledger;
+use pconf_plan::{Attempt, Drifted, Ledger};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::warn;
 
+use crate::config::Config;
+
 const LEDGER: &str = "ledger.json";
 const STATUS: &str = "status.json";
 const AHEAD: &str = "ahead.json";
-
-/// The form of the files; another one is of another version of this program.
-const VERSION: u32 = 1;
 
 /// The follower's memory.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Memory {
     pub ledger: Ledger,
     /// What is told.
     pub status: Status,
+    /// What was told when it was last put down.
+    noted: Status,
 }
 
 /// What `config-follower status` tells besides the ledger.
@@ -46,8 +48,14 @@ pub struct Status {
     pub last_error: Option<Fault>,
     /// What the last report says, whether the leader has taken it or not.
     pub verdict: Option<Verdict>,
+    /// The last report.
+    #[serde(default)]
+    pub told: Option<Report>,
     /// The last report, if the leader has not taken it yet.
     pub undelivered: Option<Report>,
+    /// What is no longer as it was left.
+    #[serde(default)]
+    pub drift: Vec<Drift>,
 }
 
 /// Something that went wrong.
@@ -60,13 +68,6 @@ pub struct Fault {
     pub what: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Versioned<T> {
-    version: u32,
-    #[serde(flatten)]
-    content: T,
-}
-
 /// The memory cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
@@ -75,18 +76,13 @@ pub enum MemoryError {
     Files(#[from] FilesError),
     /// A file of it is damaged. It is not guessed at.
     #[error(
-        "`{}` is damaged: move it away to start afresh; files that are as they should be are then adopted, and those \
-         that left the set meanwhile have to be removed by hand", .0.display()
+        "cannot use `{}`; moved away, the follower starts afresh: files that are as they should be are then adopted, and \
+         those that left the set meanwhile have to be removed by hand", .0.display()
     )]
-    Damaged(PathBuf, #[source] serde_json::Error),
-    /// A file of it is of another version of this program.
-    #[error("`{}` is of version {found} and this program knows {VERSION}: use the newer program", path.display())]
-    Future {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
+    Unusable(PathBuf, #[source] StateError),
+    /// It cannot be said as JSON.
+    #[error("cannot write `{}`", .0.display())]
+    Unwritable(PathBuf, #[source] serde_json::Error),
 }
 
 impl Memory {
@@ -94,7 +90,7 @@ impl Memory {
     pub fn open(folder: &Path) -> Result<Self, MemoryError> {
         let state = Arc::new(StateFolder::open(folder)?);
         let (ledger, status) = look(folder)?;
-        Ok(Self { folder: state, ledger, status })
+        Ok(Self { folder: state, ledger, noted: status.clone(), status })
     }
 
     /// Makes the ledger durable.
@@ -102,14 +98,25 @@ impl Memory {
         Ok(self.folder.write(LEDGER, &self.written(LEDGER, &self.ledger)?)?)
     }
 
-    /// Puts down the status. Nothing is decided by it, so nobody waits for the disk.
-    pub fn note_status(&self) -> Result<(), MemoryError> {
-        Ok(self.folder.note(STATUS, &self.written(STATUS, &self.status)?)?)
+    /// Puts down the status, unless there is nothing new but another word of the leader. Nothing is decided by it, so nobody
+    /// waits for the disk.
+    pub fn note_status(&mut self) -> Result<(), MemoryError> {
+        let news = Status { last_contact: self.noted.last_contact.clone(), ..self.status.clone() };
+        if news != self.noted {
+            self.folder.note(STATUS, &self.written(STATUS, &self.status)?)?;
+            self.noted = self.status.clone();
+        }
+        Ok(())
+    }
+
+    /// The folder of all this.
+    #[must_use]
+    pub fn folder(&self) -> Arc<StateFolder> {
+        Arc::clone(&self.folder)
     }
 
     fn written(&self, name: &str, content: &impl Serialize) -> Result<Vec<u8>, MemoryError> {
-        let json = serde_json::to_vec_pretty(&Versioned { version: VERSION, content });
-        json.map_err(|error| MemoryError::Damaged(self.folder.file(name), error))
+        to_state(content).map_err(|error| MemoryError::Unwritable(self.folder.file(name), error))
     }
 
     /// Notes that all is well.
@@ -117,12 +124,26 @@ impl Memory {
         self.status.last_error = None;
     }
 
-    /// Notes what is not.
-    pub fn fault(&mut self, what: String) {
+    /// Notes what is not; whether that is news.
+    pub fn fault(&mut self, what: &str) -> bool {
         let is_new = self.status.last_error.as_ref().is_none_or(|fault| fault.what != what);
         if is_new {
-            self.status.last_error = Some(Fault { since: now(), what });
+            self.status.last_error = Some(Fault { since: now(), what: what.to_owned() });
         }
+        is_new
+    }
+
+    /// Notes what is no longer as it was left; whether that is news.
+    pub fn drifted(&mut self, found: Vec<Drifted>) -> bool {
+        let before = std::mem::take(&mut self.status.drift);
+        let since = |what: &str, how: &str| {
+            before.iter().find(|known| known.what == what && known.how == how).map(|known| known.since.clone())
+        };
+        self.status.drift = found
+            .into_iter()
+            .map(|Drifted { what, how, .. }| Drift { since: since(&what, &how).unwrap_or_else(now), what, how })
+            .collect();
+        self.status.drift != before
     }
 
     /// Notes an answer of the leader.
@@ -151,8 +172,8 @@ impl Clocks {
     pub fn remember(&self, key: &str, at: u64) -> Result<(), MemoryError> {
         let mut all = self.read()?;
         all.insert(key.to_owned(), at);
-        let json = serde_json::to_vec(&Versioned { version: VERSION, content: all });
-        Ok(self.0.write(AHEAD, &json.map_err(|error| MemoryError::Damaged(self.0.file(AHEAD), error))?)?)
+        let json = to_state(&all).map_err(|error| MemoryError::Unwritable(self.0.file(AHEAD), error))?;
+        Ok(self.0.write(AHEAD, &json)?)
     }
 }
 
@@ -169,23 +190,19 @@ pub(crate) fn look(folder: &Path) -> Result<(Ledger, Status), MemoryError> {
     Ok((read(&folder.join(LEDGER))?, status))
 }
 
-fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, MemoryError> {
-    #[derive(Deserialize)]
-    struct Peek {
-        version: u32,
-    }
-    let damaged = |error| MemoryError::Damaged(path.to_owned(), error);
-    let Some(bytes) = read_state(path)? else { return Ok(T::default()) };
-    let Peek { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
-    if version != VERSION {
-        return Err(MemoryError::Future { path: path.to_owned(), found: version });
-    }
-    let mut content: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes).map_err(damaged)?;
-    content.remove("version");
-    serde_json::from_value(content.into()).map_err(damaged)
+/// A bundle that the machine has, without taking the memory.
+pub(crate) fn stored(config: &Config, known: &Attempt) -> anyhow::Result<VerifiedBundle> {
+    let sealed = read_state(&config.state.join(crate::store::name(known.revision)))?.context("it is not there")?;
+    Ok(open_bundle(&config.keys, &config.role, known.revision, &sealed)?)
 }
 
-fn now() -> String {
+fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, MemoryError> {
+    let Some(bytes) = read_state(path)? else { return Ok(T::default()) };
+    from_state(&bytes).map_err(|error| MemoryError::Unusable(path.to_owned(), error))
+}
+
+/// This moment (RFC 3339), to the second.
+pub(crate) fn now() -> String {
     OffsetDateTime::now_utc()
         .replace_nanosecond(0)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
@@ -201,6 +218,7 @@ mod tests {
     fn a_damaged_status_starts_afresh_and_a_damaged_ledger_is_never_guessed_at()
     -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         for garbage in ["", "{", "[]", r#"{"version":1,"unheardOf":1}"#, r#"{"version":2}"#] {
             std::fs::write(folder.path().join(STATUS), garbage)?;
             assert_eq!(look(folder.path())?, (Ledger::default(), Status::default()));
@@ -208,7 +226,7 @@ mod tests {
         for garbage in ["", "{", "[]", r#"{"version":1,"unheardOf":1}"#, r#"{"version":2}"#] {
             std::fs::write(folder.path().join(LEDGER), garbage)?;
             let refused = Memory::open(folder.path()).err().ok_or("it was read")?;
-            assert!(matches!(refused, MemoryError::Damaged(..) | MemoryError::Future { .. }), "{refused}");
+            assert!(matches!(refused, MemoryError::Unusable(..)), "{refused}");
         }
         Ok(())
     }

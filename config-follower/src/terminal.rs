@@ -2,9 +2,11 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
 
 use pconf_bundle::ServiceOutcome;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::cli::OutputFormat;
 
@@ -23,6 +25,27 @@ impl Terminal {
         let _ = out.flush();
     }
 
+    /// Prints a result in the place of the one before it.
+    pub(crate) fn show_again(self, text: &str, json: impl FnOnce() -> Value) {
+        let is_watched = self.0 == OutputFormat::Text && std::io::stdout().is_terminal();
+        // Home, and clear to the end: what scrolled by before stays.
+        let text = if is_watched { format!("\x1b[H\x1b[2J{text}") } else { format!("{text}\n") };
+        self.show(&text, json);
+    }
+
+    /// Says that something takes its time, on a terminal and from the first second on, until dropped.
+    pub(crate) fn working(self, what: &'static str) -> Working {
+        let is_shown = self.0 == OutputFormat::Text && std::io::stderr().is_terminal();
+        Working { ticker: is_shown.then(|| tokio::spawn(tick(what))) }
+    }
+
+    /// Says what went wrong, beside a result that was shown.
+    pub(crate) fn complain(self, what: &dyn Display) {
+        if self.0 == OutputFormat::Text {
+            let _ = writeln!(std::io::stderr(), "error: {what}");
+        }
+    }
+
     /// Says what went wrong.
     pub(crate) fn fail(self, what: &dyn Display) {
         match self.0 {
@@ -31,6 +54,28 @@ impl Terminal {
             }
             OutputFormat::Json => self.show("", || json!({ "error": what.to_string() })),
         }
+    }
+}
+
+/// A line that says that something takes its time.
+pub(crate) struct Working {
+    ticker: Option<JoinHandle<()>>,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if let Some(ticker) = self.ticker.take() {
+            ticker.abort();
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+async fn tick(what: &'static str) {
+    let begun = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let _ = write!(std::io::stderr(), "\r\x1b[K{what}: {} s", begun.elapsed().as_secs());
     }
 }
 

@@ -50,7 +50,7 @@ async fn plan_touches_nothing_and_once_does_it() {
     machine.leader.publish(bundle(1, &[("core/conf/core.yml", "one")]));
     let (code, plan, _) = run(&config, &["plan"]).await;
     assert_eq!((code, plan.contains("  create   core/conf/core.yml\n")), (Some(0), true), "{plan}");
-    assert_eq!(run(&config, &["plan", "--detailed-exitcode"]).await.0, Some(3));
+    assert_eq!(run(&config, &["plan", "--detailed-exitcode"]).await.0, Some(5));
     assert_eq!(files(machine.folder.path()), ["config-follower.json"]);
 
     assert_eq!(run(&config, &["once"]).await, (Some(0), "running 1.1\n".to_owned(), String::new()));
@@ -86,7 +86,7 @@ async fn failures_end_with_1_and_refusals_with_3_and_status_remembers_both() {
     let shown: Vec<&str> = status.lines().collect();
     assert_eq!(
         (code, &shown[..4]),
-        (Some(0), &["machine   co1 (core)", "desired   1.1", "on disk   -", "running   -"][..])
+        (Some(0), &["machine    co1 (core)", "desired    1.1", "on disk    -", "running    -"][..])
     );
     assert!(shown[5].ends_with("`core` is a symbolic link; move it away; nothing was touched"), "{status}");
     let (_, status, _) = run(&config, &["status", "--output", "json"]).await;

@@ -21,7 +21,7 @@ async fn cycle(follower: &mut Follower<Fake>) -> Outcome {
 }
 
 fn running(number: u64) -> Outcome {
-    Outcome::Running(revision(number))
+    Outcome::Running { revision: revision(number) }
 }
 
 fn revision(number: u64) -> RevisionId {
@@ -128,7 +128,7 @@ async fn the_leader_is_told_when_a_revision_that_was_refused_is_taken_back() {
 #[tokio::test]
 async fn a_container_that_its_operator_stopped_stays_stopped() {
     let (machine, mut follower) = converged().await;
-    machine.engine.set_state("core", State::Exited { code: 0 });
+    machine.engine.set_state("core", State::Exited { code: 0, died: false });
     machine.leader.publish(set(2, "two"));
     assert_eq!(cycle(&mut follower).await, running(2));
     assert_eq!(machine.engine.restarts(), ["core", "hfs"]);
@@ -154,19 +154,32 @@ async fn a_container_that_is_started_while_files_are_written_is_restarted_too_an
 }
 
 #[tokio::test]
-async fn a_container_that_dies_of_a_change_has_failed_and_the_next_change_starts_it() {
+async fn a_revision_that_kills_a_container_is_undone_and_the_next_one_goes_through() {
     let (machine, mut follower) = converged().await;
     machine.engine.script("core", Some(Script::Dies(7)));
     machine.leader.publish(set(2, "broken"));
-    let reason = "`core`: exited with code 7 right after its restart: see `docker logs core`".to_owned();
+    let died = "`core`: exited with code 7: see `docker logs core`";
+    // It does not come up with the old file either, so the way back is not at its end.
+    let reason = format!("1.2 broke this machine ({died}), and going back to 1.1 does not work out yet: {died}");
     assert_eq!(cycle(&mut follower).await, Outcome::Failed { reason: reason.clone() });
-    let verdict = Verdict::Refused { revision: revision(2), running: Some(revision(1)), reason };
+    let verdict = Verdict::Unfinished { revision: revision(1), running: Some(revision(1)), reason };
     assert_eq!(machine.leader.last_report().verdict, verdict);
+    assert_eq!(machine.read("core/conf/core.yml"), "one");
 
     machine.engine.script("core", None);
+    let back = Outcome::RolledBack { revision: revision(2), running: revision(1), reason: died.to_owned() };
+    assert_eq!(cycle(&mut follower).await, back);
+    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core", "core", "core"]);
+    // Neither a poll nor a new process tries it again.
+    drop(follower);
+    let mut follower = machine.follower();
+    let refused = Outcome::Refused { revision: revision(2), reason: died.to_owned() };
+    assert_eq!([cycle(&mut follower).await, cycle(&mut follower).await], [refused.clone(), refused]);
+    assert_eq!(machine.engine.restarts().len(), 5);
+
     machine.leader.publish(set(3, "mended"));
     assert_eq!(cycle(&mut follower).await, running(3));
-    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core", "core"]);
+    assert_eq!(machine.engine.restarts().len(), 6);
 }
 
 #[tokio::test]
@@ -179,10 +192,9 @@ async fn a_restart_that_is_owed_is_done_after_a_crash_even_when_the_leader_is_go
     machine.engine.script("core", None);
     machine.leader.change(|served| served.fault = Some(StatusCode::INTERNAL_SERVER_ERROR));
     let mut follower = machine.follower();
-    assert!(matches!(cycle(&mut follower).await, Outcome::NoGoal { .. }));
+    assert_eq!(cycle(&mut follower).await, running(2));
     assert_eq!(machine.engine.restarts(), ["core", "hfs", "core", "core"]);
-    assert_eq!(follower.memory().ledger.running(), Some(revision(2)));
-    cycle(&mut follower).await;
+    assert!(matches!(cycle(&mut follower).await, Outcome::NoGoal { .. }));
     assert_eq!(machine.engine.restarts().len(), 4);
 
     machine.leader.change(|served| served.fault = None);
@@ -232,8 +244,12 @@ async fn another_role_is_told_what_to_compare() {
     config.role = "web".parse().unwrap();
     let leader = config_follower::Leader::new(&config).unwrap();
     let memory = config_follower::Memory::open(&config.state).unwrap();
-    let mut follower =
-        Follower::new(leader, config_follower::Machine::new(&config.root, Some(machine.engine.clone())), memory);
+    let mut follower = Follower::new(
+        leader,
+        config_follower::Machine::new(&config.root, Some(machine.engine.clone())),
+        memory,
+        &config,
+    );
     let reason = "the leader refuses: `co1` has the role `core`; compare `role` in config-follower.json with this \
                   machine's role in platform.json"
         .to_owned();
@@ -306,7 +322,7 @@ async fn without_its_engine_nothing_is_touched_and_the_leader_is_told() {
         .to_owned();
     assert_eq!(cycle(&mut follower).await, Outcome::Failed { reason: reason.clone() });
     assert_eq!(machine.read("core/conf/core.yml"), "one");
-    let verdict = Verdict::Refused { revision: revision(2), running: Some(revision(1)), reason };
+    let verdict = Verdict::Unfinished { revision: revision(2), running: Some(revision(1)), reason };
     assert_eq!(machine.leader.last_report().verdict, verdict);
     machine.engine.set_down(false);
     assert_eq!(cycle(&mut follower).await, running(2));
@@ -328,7 +344,9 @@ async fn on_a_full_disk_every_file_is_whole_and_the_next_revision_goes_through()
         machine.leader.publish(set(1, "one"));
         let first = cycle(&mut follower).await;
         let large = "x".repeat(200_000);
-        machine.leader.publish(bundle(2, &[("core/conf/core.yml", &large), ("hfs/conf/hfs.yml", "two")]));
+        let mut full = bundle(2, &[("core/conf/core.yml", &large), ("hfs/conf/hfs.yml", "two")]);
+        full.accepted = true;
+        machine.leader.publish(full);
         let full = cycle(&mut follower).await;
         let kept = (machine.read("core/conf/core.yml"), files(&machine.root()));
         machine.leader.publish(set(3, "three"));
@@ -361,10 +379,11 @@ async fn a_damaged_or_future_memory_is_refused_and_never_guessed_at() {
     let ledger = machine.config().state.join("ledger.json");
     let good = std::fs::read_to_string(&ledger).unwrap();
     for (text, said) in
-        [("{\"version\": 1, \"files\"", "is damaged: move it away"), ("{\"version\": 2}", "is of version 2")]
+        [("{\"version\": 1, \"files\"", "it is damaged: EOF"), ("{\"version\": 2}", "it is of version 2")]
     {
         std::fs::write(&ledger, text).unwrap();
-        let error = config_follower::Memory::open(&machine.config().state).unwrap_err().to_string();
+        let error = config_follower::Memory::open(&machine.config().state).unwrap_err();
+        let error = pconf_daemon::Chain(&error).to_string();
         assert!(error.contains(said), "{error}");
     }
     std::fs::write(&ledger, good).unwrap();

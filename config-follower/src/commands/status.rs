@@ -1,43 +1,106 @@
-//! `status`: the machine as its follower last saw it, from its memory.
+//! `status`: what is wanted, what is on disk and what runs, each looked up where it is true.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use pconf_containers::Docker;
+use pconf_daemon::{Shutdown, ask};
 use pconf_names::RevisionId;
-use pconf_plan::Ledger;
-use serde_json::json;
+use pconf_plan::{Ledger, Standing};
+use serde_json::{Value, json};
 
 use crate::commands::Ending;
 use crate::config::Config;
+use crate::machine::Machine;
 use crate::memory::{self, Status};
-use crate::terminal::{Terminal, coloured};
+use crate::terminal::Terminal;
+use crate::wish::{Answer, Wish, socket};
 
-pub(super) fn run(config: &Config, terminal: Terminal) -> anyhow::Result<Ending> {
-    let (ledger, status) = memory::look(&config.state)?;
-    let json = || {
-        json!({
-            "machine": config.keys.id().machine,
-            "role": config.role,
-            "leader": config.leader.to_string(),
-            "desired": status.desired,
-            "onDisk": ledger.on_disk(),
-            "running": ledger.running(),
-            "services": status.services,
-            "owed": ledger.owed,
-            "lastContact": status.last_contact,
-            "lastError": status.last_error,
-            "isReported": status.undelivered.is_none(),
-        })
-    };
-    terminal.show(&text(config, &ledger, &status), json);
+/// A daemon that is busy answers when its cycle is over; until then its files tell.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How often a watched status is looked up again.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Everything that is told.
+struct Told {
+    ledger: Ledger,
+    status: Status,
+    standing: Vec<Standing>,
+    /// Why the engine could not be asked.
+    blind: Option<String>,
+}
+
+pub(super) async fn run(config: &Config, terminal: Terminal, watches: bool) -> anyhow::Result<Ending> {
+    if !watches {
+        let told = look(config).await?;
+        terminal.show(&text(config, &told), || as_json(config, &told));
+        return Ok(Ending::Done);
+    }
+    let mut shutdown = Shutdown::by_signals()?;
+    let mut before = None;
+    while !shutdown.is_requested() {
+        let told = look(config).await?;
+        let now = as_json(config, &told);
+        if before.as_ref() != Some(&now) {
+            terminal.show_again(&text(config, &told), || now.clone());
+            before = Some(now);
+        }
+        // Both are cancel-safe: nothing is under way.
+        tokio::select! {
+            () = tokio::time::sleep(WATCH) => {}
+            () = shutdown.requested() => {}
+        }
+    }
     Ok(Ending::Done)
 }
 
-fn text(config: &Config, ledger: &Ledger, status: &Status) -> String {
+async fn look(config: &Config) -> anyhow::Result<Told> {
+    let (ledger, status) = memory::look(&config.state)?;
+    // The daemon knows when it last heard of the leader; it does not put that down each time.
+    let status = match ask::<Wish, Answer>(&socket(&config.state), &Wish::Tell, PATIENCE).await {
+        Ok(Some(answer)) => answer.status,
+        Ok(None) | Err(_) => status,
+    };
+    let machine = Machine::new(&config.root, config.docker.as_deref().map(Docker::at));
+    let (containers, blind) = match machine.containers().await {
+        Ok(containers) => (containers.unwrap_or_default(), None),
+        Err(error) => (Vec::new(), Some(pconf_daemon::Chain(&error).to_string())),
+    };
+    let standing = ledger.standing(status.desired, &containers);
+    Ok(Told { ledger, status, standing, blind })
+}
+
+fn as_json(config: &Config, told: &Told) -> Value {
+    let Told { ledger, status, standing, blind } = told;
+    json!({
+        "machine": config.keys.id().machine,
+        "role": config.role,
+        "leader": config.leader.to_string(),
+        "desired": status.desired,
+        "onDisk": ledger.on_disk(),
+        "running": ledger.running(),
+        "gap": ledger.gap(status.desired),
+        "standing": standing,
+        "services": status.services,
+        "owed": ledger.owed,
+        "drift": status.drift,
+        "suspended": ledger.suspended,
+        "refused": ledger.quarantined.as_ref().map(|known| json!({ "revision": known.revision.revision, "reason": known.reason })),
+        "lastContact": status.last_contact,
+        "lastError": status.last_error,
+        "engine": blind,
+        "isReported": status.undelivered.is_none(),
+    })
+}
+
+fn text(config: &Config, told: &Told) -> String {
+    let Told { ledger, status, standing, blind } = told;
     let revision = |revision: Option<RevisionId>| revision.map_or_else(|| "-".to_owned(), |id| id.to_string());
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:<8}  {value}");
+        let _ = writeln!(text, "{name:<9}  {value}");
     };
     line("machine", format!("{} ({})", config.keys.id().machine, config.role));
     line("desired", revision(status.desired));
@@ -45,15 +108,35 @@ fn text(config: &Config, ledger: &Ledger, status: &Status) -> String {
     line("running", revision(ledger.running()));
     let contact = status.last_contact.as_deref().map_or("never heard".to_owned(), |at| format!("last heard {at}"));
     line("leader", format!("{}, {contact}", config.leader));
+    if let Some(suspended) = &ledger.suspended {
+        line("suspended", format!("since {}: {}", suspended.since, suspended.reason));
+    }
+    if let Some(known) = &ledger.quarantined {
+        line("refused", format!("{}: {}", known.revision.revision, known.reason));
+    }
     if let Some(fault) = &status.last_error {
         line("error", format!("since {}: {}", fault.since, fault.what));
+    }
+    if let Some(blind) = blind {
+        line("engine", blind.clone());
+    }
+    for drift in &status.drift {
+        line("drift", format!("{}  {} since {}", drift.what, drift.how, drift.since));
     }
     if status.undelivered.is_some() {
         line("report", "not taken by the leader yet".to_owned());
     }
-    let width = status.services.iter().map(|service| service.name.len()).max().unwrap_or(0);
-    for service in &status.services {
-        line("service", format!("{:<width$}  {}  {}", service.name, coloured(service.outcome), service.reason));
+    if standing.is_empty() {
+        return text;
+    }
+    let width = standing.iter().map(|each| each.service.len()).max().unwrap_or(0).max("SERVICE".len());
+    let _ = writeln!(text, "\n{:<width$}  {:<8}  {:<8}  {:<8}  WHY", "SERVICE", "DESIRED", "ON DISK", "RUNNING");
+    for each in standing {
+        let Standing { service, desired, on_disk, running, reason } = each;
+        let (desired, on_disk, running) = (revision(*desired), revision(*on_disk), revision(*running));
+        let reason = reason.as_deref().unwrap_or_default();
+        let row = format!("{service:<width$}  {desired:<8}  {on_disk:<8}  {running:<8}  {reason}");
+        let _ = writeln!(text, "{}", row.trim_end());
     }
     text
 }

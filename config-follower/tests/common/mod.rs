@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use config_follower::{Config, Follower, Leader, Machine, Memory};
+use config_follower::{Config, DriftPolicy, Follower, Leader, Machine, Memory};
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, StatusCode};
 use pconf_bundle::signature::Direction;
@@ -157,6 +157,7 @@ impl TestMachine {
             docker: None,
             state: self.folder.path().join("state"),
             authorities: None,
+            drift: DriftPolicy::Repair,
             poll: Duration::from_hours(1),
         }
     }
@@ -165,7 +166,7 @@ impl TestMachine {
     pub fn follower(&self) -> Follower<Fake> {
         let config = self.config();
         let machine = Machine::new(&config.root, Some(self.engine.clone()));
-        Follower::new(Leader::new(&config).unwrap(), machine, Memory::open(&config.state).unwrap())
+        Follower::new(Leader::new(&config).unwrap(), machine, Memory::open(&config.state).unwrap(), &config)
     }
 
     pub fn read(&self, path: &str) -> String {
@@ -214,6 +215,8 @@ pub fn bundle(number: u64, files: &[(&str, &str)]) -> Bundle {
                 content: Content::from(text.as_bytes().to_vec()),
             })
             .collect(),
+        // Nobody waits for scripted containers to run on.
+        services: vec![serde_json::from_str(r#"{"match":"*","health":{"running":0}}"#).unwrap()],
         ..Bundle::empty(RevisionId { epoch: 1, number }, "co1".parse().unwrap(), "core".parse().unwrap())
     }
 }

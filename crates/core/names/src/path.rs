@@ -40,6 +40,12 @@ impl RelativePath {
         self.0.rsplit_once('/').map(|(parent, _)| RelativePath(parent.to_owned()))
     }
 
+    /// This path as it is seen from `folder`; `None` where it does not lie below it.
+    #[must_use]
+    pub fn below(&self, folder: &RelativePath) -> Option<RelativePath> {
+        self.0.strip_prefix(&folder.0)?.strip_prefix('/').map(|rest| RelativePath(rest.to_owned()))
+    }
+
     /// Whether this path is `folder` or lies below it.
     #[must_use]
     pub fn is_within(&self, folder: &RelativePath) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pconf_names::RelativePath;
 
 use crate::ledger::Ledger;
-use crate::observed::{Container, ContainerState, OnDisk};
+use crate::observed::{ContainerState, OnDisk};
 
 /// A managed file, folder or container that is not as the ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,7 +13,7 @@ pub struct Drifted {
     /// The file's path, or the container's name.
     pub what: String,
     /// How it differs, e.g. `changed`.
-    pub how: &'static str,
+    pub how: String,
     /// Whether writing the files again puts it right.
     pub is_file: bool,
 }
@@ -28,9 +28,11 @@ impl Ledger {
 
     /// What differs from how it was left, sorted; `disk` tells what stands at [`Ledger::places_of_ours`].
     #[must_use]
-    pub fn drift(&self, disk: &BTreeMap<RelativePath, OnDisk>, containers: Option<&[Container]>) -> Vec<Drifted> {
+    pub fn drift(&self, disk: &BTreeMap<RelativePath, OnDisk>, containers: Option<&BTreeMap<String, ContainerState>>) -> Vec<Drifted> {
         let mut found: Vec<Drifted> = Vec::new();
-        let mut add = |what: &str, how, is_file| found.push(Drifted { what: what.to_owned(), how, is_file });
+        let mut add = |what: &str, how: &str, is_file| {
+            found.push(Drifted { what: what.to_owned(), how: how.to_owned(), is_file });
+        };
         for (path, record) in &self.files {
             let how = match disk.get(path) {
                 None | Some(OnDisk::Nothing) => "missing",
@@ -48,8 +50,7 @@ impl Ledger {
             }
         }
         for (name, taken) in self.services.iter().filter(|_| containers.is_some()) {
-            let container = containers.into_iter().flatten().find(|container| container.name == *name);
-            match container.map(|container| container.state) {
+            match containers.and_then(|containers| containers.get(name)) {
                 None => add(name, "removed", false),
                 Some(ContainerState::Died) => add(name, "died", false),
                 Some(ContainerState::Stopped) if !taken.is_stopped => add(name, "stopped", false),

@@ -248,7 +248,8 @@ fn without_an_engine_files_are_written_and_nothing_is_said_about_readers() {
 fn a_file_that_is_no_longer_as_we_wrote_it_has_drifted() {
     let mut world = converged();
     let drift = |world: &World| {
-        let found = world.ledger.drift(&world.observe(&set(1, "one")).disk, Some(&world.containers));
+        let containers = world.containers.iter().map(|each| (each.name.clone(), each.state)).collect();
+        let found = world.ledger.drift(&world.observe(&set(1, "one")).disk, Some(&containers));
         found.into_iter().map(|each| format!("{} {}", each.what, each.how)).collect::<Vec<_>>()
     };
     assert_eq!(drift(&world), [""; 0]);

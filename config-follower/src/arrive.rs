@@ -1,0 +1,247 @@
+//! The way to a bundle: look, plan, try, stop, write, act, verify. Going forward, going back and putting right are all this.
+
+use std::sync::Arc;
+
+use pconf_bundle::{ServiceOutcome, ServiceReport, VerifiedBundle};
+use pconf_containers::{Acted, Containers};
+use pconf_daemon::Shutdown;
+use pconf_names::RelativePath;
+use pconf_plan::{Action, Ledger, Observed, Phase, Plan, Purpose, What, places_to_look, plan, plan_owed};
+
+use crate::cycle::{Follower, Trouble};
+use crate::memory::MemoryError;
+
+/// How the way to a bundle ended.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) end: End,
+    /// What was done to files on it.
+    pub(crate) written: Vec<RelativePath>,
+    pub(crate) removed: Vec<RelativePath>,
+    pub(crate) read_by_nothing: Vec<RelativePath>,
+    /// What became of every container that reads a file of the bundle, sorted by name.
+    pub(crate) services: Vec<ServiceReport>,
+}
+
+/// Where the way to a bundle ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// At the bundle, with every container that was acted on seen to be well.
+    There,
+    /// Before anything was touched: an application does not like its new files.
+    Disliked(String),
+    /// Before anything was touched: something is in the way.
+    Refused(String),
+    /// With a container that is not well.
+    Unwell(String),
+    /// With something that could not be done; it is owed.
+    Owed(String),
+    /// By the wish to end; what is left is owed.
+    Interrupted,
+}
+
+impl<C: Containers> Follower<C> {
+    /// Brings the machine to `goal`, as far as that goes.
+    pub(crate) async fn arrive(
+        &mut self,
+        goal: &Arc<VerifiedBundle>,
+        purpose: Purpose,
+        shutdown: &Shutdown,
+    ) -> Result<Way, Trouble> {
+        let observed = self.machine.observe(places_to_look(goal, &self.memory.ledger)).await?;
+        let plan = match plan(goal, &self.memory.ledger, &observed) {
+            Ok(plan) => plan,
+            Err(refusal) => return Ok(Way::not_gone(End::Refused(refusal.to_string()))),
+        };
+        for warning in &plan.warnings {
+            tracing::warn!("{warning}");
+        }
+        if plan.is_empty() {
+            self.adopt(goal, purpose, &plan, &observed)?;
+            return Ok(Way::gone(End::There, &plan, Vec::new()));
+        }
+        self.clean_up_once().await?;
+        if purpose == Purpose::Goal && !self.has_begun(goal) {
+            for trial in &plan.checks {
+                if let Some(dislike) = self.machine.try_out(goal, trial).await? {
+                    let dislike = goal.masks.hide(&dislike);
+                    let reason =
+                        format!("`{}` does not take its new files: {dislike}; nothing was touched", trial.name);
+                    return Ok(Way::not_gone(End::Disliked(reason)));
+                }
+            }
+        }
+        let plan = self.write(goal, purpose, plan).await?;
+        self.act(goal, plan, shutdown).await
+    }
+
+    fn has_begun(&self, goal: &VerifiedBundle) -> bool {
+        self.memory.ledger.attempt.as_ref().is_some_and(|attempt| attempt.revision == goal.revision)
+    }
+
+    /// Removes drafts and trials that an earlier process may have left, before the first thing that this one does.
+    async fn clean_up_once(&mut self) -> Result<(), Trouble> {
+        if !self.is_clean {
+            self.machine.clean_up(touched(&self.memory.ledger)).await?;
+            self.machine.sweep().await?;
+            self.is_clean = true;
+        }
+        Ok(())
+    }
+
+    /// Takes over a machine that is at its goal already.
+    fn adopt(
+        &mut self,
+        goal: &VerifiedBundle,
+        purpose: Purpose,
+        plan: &Plan,
+        seen: &Observed,
+    ) -> Result<(), MemoryError> {
+        let before = self.memory.ledger.clone();
+        let containers = seen.containers.as_deref().unwrap_or_default();
+        self.memory.ledger.intend(goal, purpose, plan);
+        self.memory.ledger.written(goal, containers);
+        self.memory.ledger.finish(containers);
+        if self.memory.ledger == before { Ok(()) } else { self.memory.save_ledger() }
+    }
+
+    /// Intent, stops, files, and what is owed from now on: the plan with the containers as they are after the last file.
+    async fn write(&mut self, goal: &Arc<VerifiedBundle>, purpose: Purpose, plan: Plan) -> Result<Plan, Trouble> {
+        let ledger = &mut self.memory.ledger;
+        let goes_on = ledger.phase == Phase::Written && self.has_begun(goal) && plan.changes.is_empty();
+        if goes_on && plan.steps.is_empty() {
+            return Ok(plan);
+        }
+        self.memory.ledger.intend(goal, purpose, &plan);
+        self.memory.save_ledger()?;
+        self.machine.stop(&plan.stops).await?;
+        self.machine.carry_out(goal, plan.steps.clone()).await?;
+        // Whoever was started or made meanwhile may have read old files.
+        let containers = self.machine.containers().await?.unwrap_or_default();
+        self.memory.ledger.written(goal, &containers);
+        let owed = plan_owed(goal, &self.memory.ledger, &containers);
+        // Where nobody waits for an action, the end is a moment away and saves the same.
+        if !owed.actions.is_empty() {
+            self.memory.save_ledger()?;
+        }
+        Ok(Plan { actions: owed.actions, stopped: owed.stopped, untouched: owed.untouched, ..plan })
+    }
+
+    /// Acts rank by rank, and finishes the revision if all are well.
+    async fn act(&mut self, goal: &VerifiedBundle, plan: Plan, shutdown: &Shutdown) -> Result<Way, Trouble> {
+        let mut services = Vec::new();
+        let (mut unwell, mut owed, mut is_interrupted) = (Vec::new(), Vec::new(), false);
+        for rank in plan.actions.chunk_by(|a, b| a.rank == b.rank) {
+            if !unwell.is_empty() || !owed.is_empty() || is_interrupted {
+                services.extend(
+                    rank.iter().map(|action| report(action, ServiceOutcome::Owed, "waits for others".to_owned())),
+                );
+                continue;
+            }
+            let acted = self.machine.act(rank, shutdown).await;
+            for action in rank {
+                let name = &action.name;
+                match acted.get(name) {
+                    Some(Acted::Healthy { .. }) => {
+                        self.memory.ledger.paid(name);
+                        services.push(report(action, outcome(&action.what), because(action)));
+                    }
+                    Some(Acted::Gone) => {
+                        self.memory.ledger.paid(name);
+                        if action.what == What::Remove {
+                            services.push(report(action, ServiceOutcome::Removed, because(action)));
+                        }
+                    }
+                    Some(Acted::Unhealthy { reason, log }) => {
+                        let reason = goal.masks.hide(reason);
+                        self.memory.ledger.failed(name, &reason);
+                        unwell.push(format!("`{name}`: {reason}"));
+                        let log = log.iter().map(|line| goal.masks.hide(line)).collect();
+                        services.push(ServiceReport { log, ..report(action, ServiceOutcome::Failed, reason) });
+                    }
+                    Some(Acted::NotTried { reason }) => {
+                        owed.push(format!("`{name}`: {reason}"));
+                        services.push(report(action, ServiceOutcome::Owed, reason.clone()));
+                    }
+                    None => is_interrupted = true,
+                }
+            }
+            self.memory.save_ledger()?;
+        }
+        let end = if !unwell.is_empty() {
+            End::Unwell(unwell.join("; "))
+        } else if is_interrupted {
+            End::Interrupted
+        } else if !owed.is_empty() {
+            End::Owed(owed.join("; "))
+        } else {
+            let containers = self.machine.containers().await?.unwrap_or_default();
+            self.memory.ledger.finish(&containers);
+            self.memory.save_ledger()?;
+            self.store.forget(&self.memory.ledger).map_err(MemoryError::from)?;
+            End::There
+        };
+        Ok(Way::gone(end, &plan, services))
+    }
+}
+
+impl Way {
+    /// One that was not gone: nothing was touched.
+    pub(crate) fn not_gone(end: End) -> Self {
+        Self { end, written: Vec::new(), removed: Vec::new(), read_by_nothing: Vec::new(), services: Vec::new() }
+    }
+
+    fn gone(end: End, plan: &Plan, mut services: Vec<ServiceReport>) -> Self {
+        let service = |name: &str, outcome, reason: String| ServiceReport {
+            name: name.to_owned(),
+            outcome,
+            reason,
+            log: Vec::new(),
+        };
+        services.extend(plan.stopped.iter().map(|left| {
+            let reason = format!("its operator stopped it; it reads {} when it is started", list(&left.files));
+            service(&left.name, ServiceOutcome::Stopped, reason)
+        }));
+        services.extend(
+            plan.untouched
+                .iter()
+                .map(|name| service(name, ServiceOutcome::Untouched, "nothing that it reads has changed".to_owned())),
+        );
+        services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut removed: Vec<RelativePath> = plan.removed().cloned().collect();
+        removed.sort_unstable();
+        let written = plan.written().cloned().collect();
+        Self { end, written, removed, read_by_nothing: plan.read_by_nothing.clone(), services }
+    }
+}
+
+fn report(action: &Action, outcome: ServiceOutcome, reason: String) -> ServiceReport {
+    ServiceReport { name: action.name.clone(), outcome, reason, log: Vec::new() }
+}
+
+fn outcome(what: &What) -> ServiceOutcome {
+    match what {
+        What::Signal(_) | What::Exec(_) => ServiceOutcome::Reloaded,
+        What::Verify | What::Restart | What::Start => ServiceOutcome::Restarted,
+        What::Recreate { .. } => ServiceOutcome::Recreated,
+        What::Remove => ServiceOutcome::Removed,
+    }
+}
+
+fn because(action: &Action) -> String {
+    let upstreams: Vec<&str> = action.upstreams.iter().map(String::as_str).collect();
+    match (action.files.is_empty(), upstreams.is_empty()) {
+        (_, true) => list(&action.files),
+        (true, false) => format!("keeps the address of {}", upstreams.join(", ")),
+        (false, false) => format!("{}; keeps the address of {}", list(&action.files), upstreams.join(", ")),
+    }
+}
+
+/// Every file and folder that an unfinished attempt may have begun to make.
+fn touched(ledger: &Ledger) -> Vec<RelativePath> {
+    ledger.files.keys().chain(ledger.intended.keys()).chain(&ledger.directories).cloned().collect()
+}
+
+fn list<'a>(files: impl IntoIterator<Item = &'a RelativePath>) -> String {
+    files.into_iter().map(RelativePath::as_str).collect::<Vec<_>>().join(", ")
+}
