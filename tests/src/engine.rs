@@ -108,6 +108,12 @@ impl Engine {
         Ok(starts)
     }
 
+    /// The processes of a container as this host sees them: number and command line.
+    pub fn processes(&self, container: &str) -> Result<Vec<String>> {
+        let text = Program::named("docker").args(["top", container, "-eo", "pid,args"]).succeed()?;
+        Ok(text.lines().skip(1).map(|line| line.trim().to_owned()).collect())
+    }
+
     /// Names of the containers that run.
     pub fn running(&self) -> Result<Vec<String>> {
         let text = Program::named("docker")

@@ -1,6 +1,6 @@
 //! The shipped Pryv platform on one host: every machine on an address of its own, every image a local one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use anyhow::{Result, anyhow};
@@ -72,12 +72,38 @@ pub fn start_services(engine: &Engine, platform: &mut Platform) -> Result<()> {
     Ok(())
 }
 
-/// The names of containers, each to be started once.
+/// What takes a change without being started again.
+const RELOADS: &str = "nginx";
+
+/// The names of those containers that are to be started, each once.
 #[must_use]
 pub fn once_each(engine: &Engine, services: &[(&str, &[&str])]) -> BTreeMap<String, usize> {
+    containers(engine, services, |service| service != RELOADS).map(|name| (name, 1)).collect()
+}
+
+/// The names of those containers that are to take a change while they run on.
+#[must_use]
+pub fn reloading(engine: &Engine, services: &[(&str, &[&str])]) -> BTreeSet<String> {
+    containers(engine, services, |service| service == RELOADS).collect()
+}
+
+/// The containers that took a change while they ran on in the last cycle of their machine, by its report.
+pub fn reloaded(platform: &Platform) -> Result<BTreeSet<String>> {
+    let status = platform.status()?;
+    let machines = status["machines"].as_object().into_iter().flatten();
+    let services = machines.flat_map(|(_, machine)| machine["report"]["services"].as_array().into_iter().flatten());
+    let reloaded = services.filter(|service| service["outcome"] == "reloaded");
+    Ok(reloaded.filter_map(|service| service["name"].as_str().map(str::to_owned)).collect())
+}
+
+fn containers(
+    engine: &Engine,
+    services: &[(&str, &[&str])],
+    is_meant: fn(&str) -> bool,
+) -> impl Iterator<Item = String> {
     let prefix = engine.prefix();
-    services
-        .iter()
-        .flat_map(|(machine, services)| services.iter().map(move |service| (format!("{prefix}{machine}_{service}"), 1)))
-        .collect()
+    services.iter().flat_map(move |(machine, services)| {
+        let meant = services.iter().filter(move |service| is_meant(service));
+        meant.map(move |service| format!("{prefix}{machine}_{service}"))
+    })
 }

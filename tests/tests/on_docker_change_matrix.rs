@@ -1,13 +1,14 @@
-//! Five machines of a Pryv platform with all their containers: a change restarts who reads it, where it is read, once.
+//! Five machines of a Pryv platform with all their containers: a change restarts who reads it, where it is read, once;
+//! nginx takes it while it runs on.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use promises::pryv::{CONTAINERS, on_this_host, once_each, start_services};
-use promises::{Engine, get};
+use promises::pryv::{CONTAINERS, on_this_host, once_each, reloaded, reloading, start_services};
+use promises::{Engine, eventually, get};
 use serde_json::{Value, json};
 
-/// Machines with the services that restart there, by the names of their containers.
+/// Machines with the services that take a change there, by the names of their containers.
 type Restarts = Vec<(&'static str, &'static [&'static str])>;
 
 fn on_both_cores(services: &'static [&'static str]) -> Restarts {
@@ -64,11 +65,22 @@ fn a_change_restarts_exactly_its_readers_on_exactly_their_machines_once() -> Res
     let running = engine.running()?;
     assert_eq!(running.len(), CONTAINERS.iter().map(|(_, count)| count).sum::<usize>(), "{running:?}");
 
+    let nginx = format!("{}co1_nginx", engine.prefix());
+    let workers = || -> Result<Vec<String>> {
+        Ok(engine.processes(&nginx)?.into_iter().filter(|process| process.contains("worker process")).collect())
+    };
+    let before = workers()?;
+    ensure!(!before.is_empty());
     for (setting, value, expected) in settings() {
         let since = engine.moment()?;
         platform.roll_out(|platform| platform.set(setting, value))?;
         assert_eq!(engine.starts_since(since)?, once_each(&engine, &expected), "after {setting}{}", platform.logs());
+        assert_eq!(reloaded(&platform)?, reloading(&engine, &expected), "after {setting}{}", platform.logs());
     }
+    eventually("nginx works with what it read anew", || {
+        let after = workers()?;
+        Ok((!after.is_empty() && !after.iter().any(|worker| before.contains(worker))).then_some(()))
+    })?;
     for (secret, expected) in secrets() {
         let since = engine.moment()?;
         platform.roll_out(|platform| platform.write_secret(secret, &"n3w".repeat(11)))?;

@@ -66,21 +66,29 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What each machine wrote, what it restarted by its own report, and how often Docker saw that start.
+/// What each machine wrote, what restarted there and how often Docker saw that, and what it reloaded by its report.
 fn show(status: &Value, engine: Option<(&Engine, Moment)>) -> Result<()> {
     let starts = match engine {
         Some((engine, since)) => engine.starts_since(since)?,
         None => BTreeMap::new(),
     };
     let prefix = engine.map_or("", |(engine, _)| engine.prefix());
-    let mut rows = vec![["machine".to_owned(), "written".to_owned(), "restarted".to_owned()]];
+    let mut rows = vec![["machine".to_owned(), "written".to_owned(), "restarted or reloaded".to_owned()]];
     for (name, machine) in status["machines"].as_object().context("/status lists the machines")? {
         let report = &machine["report"];
         let written = report["written"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let service_of = |container: &str| {
+            Some(container.strip_prefix(prefix)?.strip_prefix(name.as_str())?.strip_prefix('_')?.to_owned())
+        };
         let restarted = starts.iter().filter_map(|(container, times)| {
-            let service = container.strip_prefix(prefix)?.strip_prefix(name.as_str())?.strip_prefix('_')?;
-            Some(if *times == 1 { service.to_owned() } else { format!("{service} ({times} times)") })
+            let service = service_of(container)?;
+            Some(if *times == 1 { service } else { format!("{service} ({times} times)") })
         });
+        let reports = report["services"].as_array().into_iter().flatten();
+        let reloaded = reports.filter(|service| service["outcome"] == "reloaded").filter_map(|service| {
+            service_of(service["name"].as_str()?).map(|service| format!("{service} (reloaded, it ran on)"))
+        });
+        let restarted = restarted.chain(reloaded);
         let mut written = written.map(str::to_owned);
         let mut restarted = restarted.into_iter();
         let mut first = name.as_str();
