@@ -43,7 +43,7 @@ pub fn execute(cli: &Cli) -> ExitCode {
             terminal.fail(&Chain(&error));
             Ending::Unconfigured
         }
-        Ok(config) => perform(cli.command.clone(), config, terminal).unwrap_or_else(|error| {
+        Ok(config) => perform(cli.command.clone(), &config, terminal).unwrap_or_else(|error| {
             terminal.fail(&Chain(error.as_ref()));
             Ending::Failed
         }),
@@ -51,16 +51,16 @@ pub fn execute(cli: &Cli) -> ExitCode {
     ExitCode::from(ending as u8)
 }
 
-fn perform(command: Command, config: Config, terminal: Terminal) -> anyhow::Result<Ending> {
+fn perform(command: Command, config: &Config, terminal: Terminal) -> anyhow::Result<Ending> {
     start_log(if command == Command::Run { "info" } else { "off" })?;
-    let grant = |wish| runtime()?.block_on(once::run(&config, terminal, wish));
+    let grant = |wish| runtime()?.block_on(once::run(config, terminal, wish));
     match command {
         Command::Run => {
             let listener =
                 TcpListener::bind(config.listen).with_context(|| format!("cannot listen on `{}`", config.listen))?;
             runtime()?.block_on(async {
                 let shutdown = Shutdown::by_signals().context("cannot listen for signals")?;
-                daemon::run(config.clone(), listener, shutdown).await
+                Box::pin(daemon::run(config.clone(), listener, shutdown)).await
             })?;
             Ok(Ending::Done)
         }
@@ -69,9 +69,9 @@ fn perform(command: Command, config: Config, terminal: Terminal) -> anyhow::Resu
         Command::Rollback => grant(Wish::Rollback),
         Command::Suspend { reason } => grant(Wish::Suspend { reason }),
         Command::Resume => grant(Wish::Resume),
-        Command::Plan { detailed_exitcode } => runtime()?.block_on(plan::run(&config, terminal, detailed_exitcode)),
-        Command::Drift => runtime()?.block_on(drift::run(&config, terminal)),
-        Command::Status { watch } => runtime()?.block_on(status::run(&config, terminal, watch)),
+        Command::Plan { detailed_exitcode } => runtime()?.block_on(plan::run(config, terminal, detailed_exitcode)),
+        Command::Drift => runtime()?.block_on(drift::run(config, terminal)),
+        Command::Status { watch } => runtime()?.block_on(status::run(config, terminal, watch)),
     }
 }
 

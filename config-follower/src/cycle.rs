@@ -291,13 +291,11 @@ impl<C: Containers> Follower<C> {
         if let Some(outcome) = self.look_for_drift(shutdown).await? {
             return Ok(outcome);
         }
-        match &self.memory.ledger.quarantined {
-            Some(known) => Ok(Outcome::Refused { revision: known.revision.revision, reason: known.reason.clone() }),
-            None => {
-                self.take_back();
-                Ok(Outcome::Unchanged)
-            }
+        if let Some(known) = &self.memory.ledger.quarantined {
+            return Ok(Outcome::Refused { revision: known.revision.revision, reason: known.reason.clone() });
         }
+        self.take_back();
+        Ok(Outcome::Unchanged)
     }
 
     /// Goes on where an earlier cycle was cut off.
@@ -329,7 +327,7 @@ impl<C: Containers> Follower<C> {
         }
         let bundle = Arc::new(self.store.open(&applied)?);
         let way = self.arrive(&bundle, Purpose::Return, shutdown).await?;
-        self.put_right(applied.revision, way).map(Some)
+        Ok(Some(self.put_right(applied.revision, way)))
     }
 
     /// Compares what is ours with how it was left.
@@ -351,7 +349,7 @@ impl<C: Containers> Follower<C> {
             );
             let bundle = Arc::new(self.store.open(&applied)?);
             let way = self.arrive(&bundle, Purpose::Return, shutdown).await?;
-            return self.put_right(applied.revision, way).map(Some);
+            return Ok(Some(self.put_right(applied.revision, way)));
         }
         if self.memory.drifted(found) {
             for drift in &self.memory.status.drift {
@@ -366,15 +364,15 @@ impl<C: Containers> Follower<C> {
     }
 
     /// The end of the way to a revision that ran already.
-    fn put_right(&mut self, revision: RevisionId, way: Way) -> Result<Outcome, Trouble> {
-        Ok(match &way.end {
+    fn put_right(&mut self, revision: RevisionId, way: Way) -> Outcome {
+        match &way.end {
             End::There => self.arrived(revision, way),
             End::Interrupted => Outcome::Interrupted,
             End::Owed(reason) | End::Unwell(reason) | End::Refused(reason) | End::Disliked(reason) => {
                 let reason = reason.clone();
                 self.tell_unfinished(&reason, way)
             }
-        })
+        }
     }
 
     fn arrived(&mut self, revision: RevisionId, way: Way) -> Outcome {

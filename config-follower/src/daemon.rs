@@ -42,7 +42,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         async { serving.await.context("the listener failed") },
         async { controlled.await.context("the socket for commands failed") },
         async {
-            following.await;
+            Box::pin(following).await;
             Ok(())
         }
     )?;

@@ -20,7 +20,7 @@ use crate::machine::Machine;
 use crate::memory::{Memory, Status, now};
 
 /// A cycle may wait for the health of many services.
-const LONGEST: Duration = Duration::from_mins(60);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ pub(crate) async fn grant(config: &Config, wish: Wish) -> anyhow::Result<Answer>
     let machine = Machine::new(&config.root, config.docker.as_deref().map(Docker::at));
     let mut follower = Follower::new(Leader::new(config)?, machine, memory, config);
     let mut shutdown = Shutdown::by_signals()?;
-    Ok(follower.grant(wish, &mut shutdown).await)
+    Ok(Box::pin(follower.grant(wish, &mut shutdown)).await)
 }
 
 impl<C: Containers> Follower<C> {

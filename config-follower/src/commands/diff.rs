@@ -27,7 +27,10 @@ pub(super) fn masked_diff(changed: &Changed<'_>, masks: &Masks) -> String {
     let diff = TextDiff::from_lines(&before, &after);
     let shown = diff.unified_diff().context_radius(CONTEXT).to_string();
     let lines = shown.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>();
-    let mut text: String = lines.iter().take(LONGEST).map(|line| format!("  {line}\n")).collect();
+    let mut text = String::new();
+    for line in lines.iter().take(LONGEST) {
+        text += &format!("  {line}\n");
+    }
     if lines.len() > LONGEST {
         text += &format!("  … {} lines more\n", lines.len() - LONGEST);
     }

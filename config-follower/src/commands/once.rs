@@ -12,7 +12,7 @@ use crate::wish::{Answer, Wish, grant};
 pub(super) async fn run(config: &Config, terminal: Terminal, wish: Wish) -> anyhow::Result<Ending> {
     let is_rollback = wish == Wish::Rollback;
     let working = terminal.working("waiting for the machine to get there");
-    let answer = grant(config, wish).await;
+    let answer = Box::pin(grant(config, wish)).await;
     drop(working);
     let Answer { outcome, running, services, .. } = answer?;
     let outcome = outcome.unwrap_or(Outcome::Unchanged);
