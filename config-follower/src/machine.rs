@@ -78,8 +78,9 @@ impl<C: Containers> Machine<C> {
         places: BTreeMap<RelativePath, BTreeSet<u64>>,
     ) -> Result<(BTreeMap<RelativePath, OnDisk>, Option<BTreeMap<String, ContainerState>>), MachineError> {
         let disk = self.look(places).await?;
-        let Some(containers) = self.containers().await? else { return Ok((disk, None)) };
-        Ok((disk, Some(containers.into_iter().map(|container| (container.name, container.state)).collect())))
+        let Some(engine) = &self.engine else { return Ok((disk, None)) };
+        let states = engine.states().await?;
+        Ok((disk, Some(states.into_iter().map(|(name, state)| (name, doing(state))).collect())))
     }
 
     /// Every container that reads below the root or was made from a compose file there, but our own; `None` where there is no
@@ -305,17 +306,21 @@ fn planned(container: pconf_containers::Container, root: &str) -> Container {
         .filter_map(|(name, text)| Some((name.strip_prefix("config-follower.")?.to_owned(), text.clone())));
     Container {
         reads: container.mounts.iter().filter_map(|mount| reads(mount, root)).collect(),
-        state: match container.state {
-            State::Running | State::Restarting => ContainerState::Up,
-            State::Exited { died: true, .. } => ContainerState::Died,
-            State::Paused | State::Exited { died: false, .. } | State::Created => ContainerState::Stopped,
-        },
+        state: doing(container.state),
         service: container.compose().map_or(container.name.clone(), |(_, service)| service.to_owned()),
         made_from: made_from(&container.labels, root),
         labels: own_labels.collect(),
         id: container.id,
         name: container.name,
         started: container.started,
+    }
+}
+
+fn doing(state: State) -> ContainerState {
+    match state {
+        State::Running | State::Restarting => ContainerState::Up,
+        State::Exited { died: true, .. } => ContainerState::Died,
+        State::Paused | State::Exited { died: false, .. } | State::Created => ContainerState::Stopped,
     }
 }
 

@@ -14,7 +14,10 @@ pub(crate) fn summary(container: &Container) -> Value {
         "ImageID": IMAGE,
         "Labels": container.spec.labels,
         "State": status(&container.state),
-        "Status": "",
+        "Status": match container.state {
+            State::Exited(code) => format!("Exited ({code}) 3 seconds ago"),
+            _ => String::new(),
+        },
         "Mounts": mounts(container),
         "HostConfig": { "NetworkMode": "bridge" },
         "NetworkSettings": { "Networks": networks(container) },

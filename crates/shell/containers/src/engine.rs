@@ -1,9 +1,10 @@
 //! What is asked of an engine, and how it fails.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{Container, Summary};
+use crate::{Container, State, Summary};
 
 /// An engine that runs containers. Every question and every deed has a time limit.
 #[allow(async_fn_in_trait, reason = "used with concrete types on one thread; nobody needs the futures to be Send")]
@@ -11,6 +12,9 @@ pub trait Containers {
     /// Every container of the machine, running or not, for which `matters` holds. About any other container nothing is
     /// asked, so one that is stuck is in nobody's way. Containers of [`Containers::try_out`] are never among them.
     async fn list(&self, matters: impl Fn(&Summary) -> bool) -> Result<Vec<Container>, EngineError>;
+
+    /// What every container of the machine is doing, by name: one question in all, and none about each container.
+    async fn states(&self) -> Result<BTreeMap<String, State>, EngineError>;
 
     /// One container; `None` when it is gone.
     async fn look(&self, id: &str) -> Result<Option<Container>, EngineError>;

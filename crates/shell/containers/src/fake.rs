@@ -100,6 +100,10 @@ impl Containers for Fake {
         })
     }
 
+    async fn states(&self) -> Result<BTreeMap<String, State>, EngineError> {
+        self.answer(|inner| inner.containers.iter().map(|each| (each.name.clone(), each.state)).collect())
+    }
+
     async fn look(&self, id: &str) -> Result<Option<Container>, EngineError> {
         self.answer(|inner| {
             if std::mem::take(&mut inner.does_blink) {

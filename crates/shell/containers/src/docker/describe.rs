@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, Health, HealthStatusEnum, MountPoint,
-    NetworkSettings, Volume,
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
+    Health, HealthStatusEnum, MountPoint, NetworkSettings, RestartPolicyNameEnum, Volume,
 };
 
 use crate::container::{Container, HealthState, Mount, State};
@@ -63,13 +63,17 @@ pub(super) fn container(id: String, answer: ContainerInspectResponse, devices: &
     let name = answer.name.unwrap_or_default();
     let state = answer.state.unwrap_or_default();
     let config = answer.config.unwrap_or_default();
-    let is_on_host = answer.host_config.and_then(|host| host.network_mode).is_some_and(|mode| mode == "host");
+    let host = answer.host_config.unwrap_or_default();
+    let is_on_host = host.network_mode.is_some_and(|mode| mode == "host");
+    let policy = host.restart_policy.and_then(|policy| policy.name);
+    let is_always_started_again =
+        matches!(policy, Some(RestartPolicyNameEnum::ALWAYS | RestartPolicyNameEnum::UNLESS_STOPPED));
     let (health, passed) = health(state.health.clone());
     Container {
         id: answer.id.unwrap_or(id),
         name: plain(&name).to_owned(),
         image: answer.image.unwrap_or_default(),
-        state: doing(&state),
+        state: doing(&state, is_always_started_again),
         started: state.started_at.unwrap_or_default(),
         restarts: answer.restart_count.unwrap_or_default(),
         start_error: state.error.unwrap_or_default(),
@@ -88,10 +92,35 @@ pub(super) fn container(id: String, answer: ContainerInspectResponse, devices: &
     }
 }
 
-fn doing(state: &ContainerState) -> State {
+/// What a container in the list of all is doing, by its name.
+pub(super) fn state_by_name(summary: ContainerSummary) -> Option<(String, State)> {
+    let name = plain(summary.names?.first()?).to_owned();
+    let state = match summary.state? {
+        ContainerSummaryStateEnum::RUNNING => State::Running,
+        ContainerSummaryStateEnum::RESTARTING => State::Restarting,
+        ContainerSummaryStateEnum::PAUSED => State::Paused,
+        ContainerSummaryStateEnum::CREATED => State::Created,
+        _ => {
+            // The list has the code in words only: `Exited (1) 3 minutes ago`.
+            let words = summary.status.unwrap_or_default();
+            let code = words.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(code, _)| code.parse());
+            let code = code.and_then(Result::ok).unwrap_or_default();
+            State::Exited { code, died: !is_of_a_stop(code) }
+        }
+    };
+    Some((name, state))
+}
+
+/// What `docker stop` leaves; see [`State::Exited`].
+fn is_of_a_stop(code: i64) -> bool {
+    matches!(code, 0 | 130 | 137 | 143)
+}
+
+fn doing(state: &ContainerState, is_always_started_again: bool) -> State {
     let code = state.exit_code.unwrap_or_default();
     let could_not_start = state.error.as_ref().is_some_and(|error| !error.is_empty());
-    let was_stopped = matches!(code, 0 | 130 | 137 | 143) && !state.oom_killed.unwrap_or_default();
+    // The engine leaves none lying that it starts again whatever happens, unless its operator stopped it.
+    let was_stopped = is_always_started_again || (is_of_a_stop(code) && !state.oom_killed.unwrap_or_default());
     let exited = State::Exited { code, died: could_not_start || !was_stopped };
     match state.status {
         Some(ContainerStateStatusEnum::RUNNING) => State::Running,

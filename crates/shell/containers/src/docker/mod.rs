@@ -4,7 +4,7 @@ mod describe;
 mod execute;
 mod try_out;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use self::describe::Devices;
 use crate::compose::{self, Caller};
-use crate::container::{Container, Summary};
+use crate::container::{Container, State, Summary};
 use crate::engine::{Containers, Ended, EngineError};
 use crate::tail::{Tail, last_lines};
 
@@ -158,6 +158,11 @@ impl Containers for Docker {
         let looks = futures_util::stream::iter(looks).buffered(SIDE_BY_SIDE);
         // One that went since it was listed is no container of the machine any more.
         looks.try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await
+    }
+
+    async fn states(&self) -> Result<BTreeMap<String, State>, EngineError> {
+        let summaries = self.connect(ANSWER).await?.summaries().await?;
+        Ok(summaries.into_iter().filter_map(describe::state_by_name).collect())
     }
 
     async fn look(&self, id: &str) -> Result<Option<Container>, EngineError> {
