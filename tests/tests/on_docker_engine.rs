@@ -146,7 +146,7 @@ async fn a_command_in_a_container_ends_with_its_code_and_output_or_at_its_limit(
     assert_eq!(bad.code, 1, "{bad:?}");
     ensure!(bad.output.contains("/app/conf/nginx.conf:1"), "{bad:?}");
     let missing = bench.docker.execute(&proxy, &strings(["/no/such/program"]), LIMIT).await;
-    ensure!(!matches!(&missing, Ok(ended) if ended.code == 0), "{missing:?}");
+    ensure!(matches!(&missing, Ok(ended) if matches!(ended.code, 126 | 127)), "{missing:?}");
 
     let redis = bench.operator.run_as("redis", ImageName::Redis, &[], &["--port", "6379"])?;
     let redis = bench.look(&redis).await?;
@@ -186,6 +186,10 @@ async fn staged_files_are_tried_in_a_container_like_the_service_s_which_does_not
     fs::write(staged.join("nginx.conf"), nginx("three"))?;
     let error = bench.docker.try_out(&proxy, &endless, &swaps, Duration::from_secs(1)).await.err();
     ensure!(matches!(error, Some(EngineError::NotEnded { .. })), "{error:?}");
+
+    let missing = bench.docker.try_out(&proxy, &strings(["/no/such/program"]), &swaps, LIMIT).await?;
+    assert_eq!(missing.code, 127, "{missing:?}");
+    ensure!(missing.output.contains("/no/such/program"), "{missing:?}");
 
     assert_eq!(labelled(&format!("config-follower.check-of={name}"))?, "", "nothing is left");
     let after = bench.look(&name).await?;

@@ -178,7 +178,12 @@ async fn recreate(
 ) -> Acted {
     // The old container has to stop first.
     let limit = gate.limit + before.map_or(Duration::ZERO, |before| before.stop_grace);
-    let outcome = engine.compose_up(file, project, &[service.to_owned()], limit).await;
+    let services = [service.to_owned()];
+    let mut outcome = engine.compose_up(file, project, &services, limit).await;
+    if outcome.as_ref().is_ok_and(|ended| ended.code != 0) {
+        // Compose tells trouble of the engine like trouble with its file. Only the second is still there when asked again.
+        outcome = engine.compose_up(file, project, &services, limit).await;
+    }
     let now = match of_service(engine, project, service).await {
         Ok(now) => now,
         // With the engine away nothing is known, whatever compose says.

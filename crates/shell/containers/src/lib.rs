@@ -13,7 +13,6 @@ pub mod fake;
 mod gate;
 mod own;
 mod probe;
-mod restart;
 mod tail;
 
 pub use act::{Acted, How, act};
@@ -22,4 +21,3 @@ pub use docker::Docker;
 pub use engine::{Containers, Ended, EngineError};
 pub use gate::{Gate, judge};
 pub use own::{RootNotMounted, host_path, own_id};
-pub use restart::{Restarted, restart};

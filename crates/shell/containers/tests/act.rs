@@ -226,9 +226,7 @@ async fn trouble_of_the_engine_is_never_an_illness_and_once_more_is_enough() {
                         .await;
                 let was_hit = bench.engine.all_calls().len() - calls >= nth;
                 bench.engine.on_call(|_, _| Fate::Serve);
-                let is_compose = matches!(how, How::Recreate { .. }) && matches!(&acted, Acted::Unhealthy { .. });
-                // Compose does not tell the engine's trouble from its own.
-                let fine = matches!(acted, Acted::Healthy { .. } | Acted::NotTried { .. }) || is_compose;
+                let fine = matches!(acted, Acted::Healthy { .. } | Acted::NotTried { .. });
                 assert!(fine, "{what}: {acted:?} after {:?}", bench.engine.all_calls());
                 let again =
                     act(&bench.docker, "core", bench.engine.id("core").as_deref(), &bench.placed(&how), &at_once())
@@ -263,6 +261,16 @@ async fn an_engine_that_is_away_is_no_illness_before_the_action_nor_after_it() {
     let acted = bench.act("core", &How::Restart, &at_once()).await;
     assert!(matches!(acted, Acted::NotTried { .. }), "{acted:?}");
     assert_eq!(bench.engine.restarts(), ["core"]);
+}
+
+#[tokio::test]
+async fn an_engine_that_never_answers_is_given_up() {
+    let bench = Bench::with_core();
+    bench.engine.on_call(|_, call| if call.starts_with("signal") { Fate::Hang } else { Fate::Serve });
+    let acted = bench.act("core", &How::Signal("SIGHUP".to_owned()), &at_once()).await;
+    let expected =
+        "the Docker engine took longer than 10 s to send SIGHUP to core: see `docker ps` and the engine's log";
+    assert_eq!(acted, Acted::NotTried { reason: expected.to_owned() });
 }
 
 #[tokio::test]

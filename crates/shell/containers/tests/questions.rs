@@ -12,7 +12,7 @@ use bench::{Bench, strings};
 use pconf_containers::{Containers as _, Ended, EngineError, Mount, Summary};
 use scripted_engine::{Fate, Script, Spec};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn mounts_something(seen: &Summary) -> bool {
     !seen.mounts.is_empty()

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, HealthConfig, HostConfig, HostConfigLogConfig, Mount as Mounted,
-    MountPoint, MountType, MountVolumeOptions, NetworkConnectRequest,
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount as Mounted, MountPoint, MountType, MountVolumeOptions, NetworkConnectRequest,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -21,6 +21,9 @@ use super::{ANSWER, CHECK_LABEL, Client, DEED, check_name};
 use crate::container::Container;
 use crate::engine::{Ended, EngineError};
 use crate::tail::Tail;
+
+/// The exit code of what was ended by SIGKILL.
+const KILLED: i64 = 137;
 
 /// Makes it, waits for it and removes it.
 pub(super) async fn try_out(
@@ -70,7 +73,10 @@ async fn run(client: &Client, id: &str, networks: Vec<String>, action: &str) -> 
         let request = NetworkConnectRequest { container: id.to_owned(), endpoint_config: None };
         client.get(ANSWER, action, client.bollard.connect_network(&network, request)).await?;
     }
-    client.get(DEED, action, client.bollard.start_container(id, None::<StartContainerOptions>)).await?;
+    let started = client.bollard.start_container(id, None::<StartContainerOptions>);
+    if let Err(error) = client.get(DEED, action, started).await {
+        return cannot_run(client, id, action).await?.ok_or(error);
+    }
     let mut ends = Box::pin(client.bollard.wait_container(id, None::<WaitContainerOptions>));
     let code = match ends.try_next().await {
         Ok(end) => end.map_or(0, |end| end.status_code),
@@ -83,7 +89,27 @@ async fn run(client: &Client, id: &str, networks: Vec<String>, action: &str) -> 
     while let Some(piece) = log.try_next().await.map_err(|source| client.fault(ANSWER, action, source))? {
         tail.push(piece.as_ref());
     }
+    if code == KILLED && is_going(client, id, action).await? {
+        // Another follower of this engine swept it away: that says nothing about the files.
+        return Err(EngineError::Refused { action: action.to_owned(), source: "somebody removed it".into() });
+    }
     Ok(Ended { code, output: tail.text() })
+}
+
+/// How a command ended that the engine could not even run, because the image has no such program or it is none: as a shell
+/// tells it, with 127 or 126.
+async fn cannot_run(client: &Client, id: &str, action: &str) -> Result<Option<Ended>, EngineError> {
+    let answer = client.bollard.inspect_container(id, None::<InspectContainerOptions>);
+    let state = client.get(ANSWER, action, answer).await?.state.unwrap_or_default();
+    let code = state.exit_code.filter(|code| matches!(code, 126 | 127));
+    Ok(code.map(|code| Ended { code, output: state.error.unwrap_or_default() }))
+}
+
+async fn is_going(client: &Client, id: &str, action: &str) -> Result<bool, EngineError> {
+    let answer = client.bollard.inspect_container(id, None::<InspectContainerOptions>);
+    let answer = client.find(ANSWER, action, answer).await?;
+    let status = answer.and_then(|answer| answer.state?.status);
+    Ok(!matches!(status, Some(ContainerStateStatusEnum::EXITED)))
 }
 
 /// Networks can be joined one at a time; these are those beyond the one that the container is made in.
