@@ -106,7 +106,7 @@ impl<C: Containers> Follower<C> {
     }
 
     /// Intent, stops, files, and what is owed from now on: the plan with the containers as they are after the last file.
-    async fn write(&mut self, goal: &Arc<VerifiedBundle>, purpose: Purpose, plan: Plan) -> Result<Plan, Trouble> {
+    async fn write(&mut self, goal: &Arc<VerifiedBundle>, purpose: Purpose, mut plan: Plan) -> Result<Plan, Trouble> {
         let ledger = &mut self.memory.ledger;
         let goes_on = ledger.phase == Phase::Written && self.has_begun(goal) && plan.changes.is_empty();
         if goes_on && plan.steps.is_empty() {
@@ -124,7 +124,10 @@ impl<C: Containers> Follower<C> {
         if !owed.actions.is_empty() {
             self.memory.save_ledger()?;
         }
-        Ok(Plan { actions: owed.actions, stopped: owed.stopped, untouched: owed.untouched, ..plan })
+        plan.actions = owed.actions;
+        plan.stopped = owed.stopped;
+        plan.untouched = owed.untouched;
+        Ok(plan)
     }
 
     /// Acts rank by rank, and finishes the revision if all are well.

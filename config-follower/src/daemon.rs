@@ -7,15 +7,17 @@ use pconf_containers::{Containers, Docker};
 use pconf_daemon::{Shutdown, serve_control};
 use pconf_plan::wait;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::config::Config;
 use crate::cycle::Follower;
+use crate::hints::Hints;
 use crate::leader::Leader;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::server::Desk;
-use crate::wish::{Errand, hand_in, socket};
+use crate::wish::{Errand, Wish, hand_in, socket};
 
 /// Follows the leader until `shutdown`: the whole daemon.
 ///
@@ -58,6 +60,7 @@ async fn follow<C: Containers>(
     mut to_do: mpsc::Receiver<Errand>,
     mut shutdown: Shutdown,
 ) {
+    let mut hints = Hints::new(config);
     let mut errand: Option<Errand> = None;
     while !shutdown.is_requested() {
         match errand.take() {
@@ -68,15 +71,29 @@ async fn follow<C: Containers>(
             None => drop(follower.cycle(&mut shutdown).await),
         }
         desk.show(follower.memory());
+        hints.attend(&config.root, &follower.memory().ledger);
         // Without randomness all followers of a platform come together, which is better than none.
         let chance = getrandom::u32().unwrap_or(u32::MAX / 2);
-        let pause = wait(config.poll, follower.urgency(), chance);
-        // All are cancel-safe: a word that is not taken here wakes the next wait, and a wish stays in its channel.
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            asked = to_do.recv() => errand = asked,
-            () = desk.woken() => {}
-            () = shutdown.requested() => {}
+        let due = Instant::now() + wait(config.poll, follower.urgency(), chance);
+        let hint = hints.heard(&follower.machine);
+        let mut hint = std::pin::pin!(hint);
+        loop {
+            // All are cancel-safe: a word that is not taken here wakes the next wait, and a wish stays in its channel.
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                asked = to_do.recv() => match asked {
+                    // Who only asks does not put off the next cycle.
+                    Some((Wish::Tell, answer)) => {
+                        let _ = answer.send(follower.tell_all());
+                        continue;
+                    }
+                    asked => errand = asked,
+                },
+                () = desk.woken() => {}
+                () = &mut hint => {}
+                () = shutdown.requested() => {}
+            }
+            break;
         }
     }
 }

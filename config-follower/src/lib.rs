@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod cycle;
 mod daemon;
+mod hints;
 mod leader;
 mod machine;
 mod memory;

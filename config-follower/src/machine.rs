@@ -97,6 +97,18 @@ impl<C: Containers> Machine<C> {
         Ok(Some(readers.into_iter().map(|container| planned(container, &root)).collect()))
     }
 
+    /// Waits until the engine tells that one of these containers was started, ended, removed or fell ill; for ever where
+    /// nothing can be heard of them. Cancel-safe: it only listens.
+    pub async fn news_of(&self, names: &[String]) {
+        let heard = match &self.engine {
+            Some(engine) if !names.is_empty() => engine.news_of(names).await.is_ok(),
+            Some(_) | None => false,
+        };
+        if !heard {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// What the root is called on the engine's host, and the id of our own container.
     async fn place(&self, engine: &C) -> Result<(String, Option<String>), MachineError> {
         let own = match &self.own {

@@ -110,13 +110,19 @@ impl<C: Containers> Follower<C> {
             }
             Wish::Resume => Some(self.with_suspension(None, shutdown).await),
         };
-        let status = self.memory.status.clone();
+        let answer = self.tell_all();
         let services = match outcome {
             // Otherwise they are of an earlier cycle.
             None | Some(Outcome::Unchanged | Outcome::Suspended { .. } | Outcome::Interrupted) => Vec::new(),
-            Some(_) => status.services.clone(),
+            Some(_) => answer.status.services.clone(),
         };
-        Answer { outcome, running: self.memory.ledger.running(), services, status }
+        Answer { outcome, services, ..answer }
+    }
+
+    /// What there is to tell.
+    pub(crate) fn tell_all(&self) -> Answer {
+        let running = self.memory.ledger.running();
+        Answer { outcome: None, running, services: Vec::new(), status: self.memory.status.clone() }
     }
 
     async fn with_suspension(&mut self, suspended: Option<Suspended>, shutdown: &mut Shutdown) -> Outcome {

@@ -16,6 +16,9 @@ pub trait Containers {
     /// What every container of the machine is doing, by name: one question in all, and none about each container.
     async fn states(&self) -> Result<BTreeMap<String, State>, EngineError>;
 
+    /// Waits until one of these containers was started, ended, removed or fell ill.
+    async fn news_of(&self, names: &[String]) -> Result<(), EngineError>;
+
     /// One container; `None` when it is gone.
     async fn look(&self, id: &str) -> Result<Option<Container>, EngineError>;
 

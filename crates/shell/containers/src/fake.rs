@@ -104,6 +104,10 @@ impl Containers for Fake {
         self.answer(|inner| inner.containers.iter().map(|each| (each.name.clone(), each.state)).collect())
     }
 
+    async fn news_of(&self, _: &[String]) -> Result<(), EngineError> {
+        std::future::pending().await
+    }
+
     async fn look(&self, id: &str) -> Result<Option<Container>, EngineError> {
         self.answer(|inner| {
             if std::mem::take(&mut inner.does_blink) {

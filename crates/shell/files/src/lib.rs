@@ -15,6 +15,7 @@ mod rewrite;
 mod root;
 mod stage;
 mod state;
+mod watch;
 mod write;
 
 pub use create::create_state;
@@ -24,3 +25,4 @@ pub use private::read_private;
 pub use root::Root;
 pub use stage::Staged;
 pub use state::{StateFolder, read_state, rewrite, write_state};
+pub use watch::Watch;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::models::{ContainerSummary, MountPoint};
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
+    EventsOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptions, StartContainerOptions,
     StopContainerOptions,
 };
@@ -163,6 +163,24 @@ impl Containers for Docker {
     async fn states(&self) -> Result<BTreeMap<String, State>, EngineError> {
         let summaries = self.connect(ANSWER).await?.summaries().await?;
         Ok(summaries.into_iter().filter_map(describe::state_by_name).collect())
+    }
+
+    async fn news_of(&self, names: &[String]) -> Result<(), EngineError> {
+        let client = self.connect(ANSWER).await?;
+        let mut filters = HashMap::from([
+            ("type", vec!["container"]),
+            ("event", vec!["start", "die", "destroy", "pause", "unpause", "health_status: unhealthy"]),
+        ]);
+        filters.insert("container", names.iter().map(String::as_str).collect());
+        let events = client.bollard.events(Some(EventsOptionsBuilder::new().filters(&filters).build()));
+        match std::pin::pin!(events).next().await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(source)) => Err(client.fault(ANSWER, "tell its events", source)),
+            None => Err(EngineError::Refused {
+                action: "tell its events".to_owned(),
+                source: "it ended the connection".into(),
+            }),
+        }
     }
 
     async fn look(&self, id: &str) -> Result<Option<Container>, EngineError> {
