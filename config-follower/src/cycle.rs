@@ -149,13 +149,17 @@ impl<C: Containers> Follower<C> {
     }
 
     async fn converge(&mut self, acceptance: Acceptance, shutdown: &mut Shutdown) -> Result<Outcome, Trouble> {
+        let known = self.memory.ledger.settled_tag().map(str::to_owned);
+        let Some(pulled) = self.pull(known.as_deref(), shutdown).await else { return Ok(Outcome::Interrupted) };
         if let Some(suspended) = &self.memory.ledger.suspended {
+            // What is wanted is heard all the same, and the leader hears that somebody is there.
+            if let Ok(Pulled::Goal(goal)) = pulled {
+                self.memory.status.desired = self.memory.status.desired.max(Some(goal.bundle.revision));
+            }
             let (running, reason) = (self.memory.ledger.running(), suspended.reason.clone());
             self.tell(Verdict::Suspended { running, reason: reason.clone() }, Way::not_gone(End::There));
             return Ok(Outcome::Suspended { reason });
         }
-        let known = self.memory.ledger.settled_tag().map(str::to_owned);
-        let Some(pulled) = self.pull(known.as_deref(), shutdown).await else { return Ok(Outcome::Interrupted) };
         match pulled {
             Ok(Pulled::Goal(goal)) => self.judge(*goal, acceptance, shutdown).await,
             Ok(Pulled::Unchanged) => self.stay(shutdown).await,

@@ -230,6 +230,8 @@ impl<C: Containers> Machine<C> {
                 });
                 engine.try_out(&container, command, &swaps.collect::<Vec<_>>(), limit).await
             }
+            // Nothing can be asked of one that does not run; it is seen whether it likes its files when it is started.
+            Check::Exec(_) if container.state != State::Running => return Ok(None),
             Check::Exec(command) => {
                 let mounts = container.mounts.iter().filter_map(|mount| Some((mount, reads(mount, &root)?)));
                 let mut folders = mounts.filter(|(_, seen)| !goal.files.iter().any(|file| is_alone(seen, &file.path)));
