@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "a table is what this program is for")]
 
+mod follower;
 mod load;
 mod nginx;
 mod rendering;
@@ -25,11 +26,12 @@ use crate::table::Table;
 type Measure = fn(&mut Table) -> Result<()>;
 
 /// What can be measured, in the order of the table.
-const PARTS: [(&str, Measure); 5] = [
+const PARTS: [(&str, Measure); 6] = [
     ("serving", serving::measure),
     ("start", start::measure),
     ("rollout", rollout::measure),
     ("restart", restart::measure),
+    ("follower", follower::measure),
     ("rendering", rendering::measure),
 ];
 

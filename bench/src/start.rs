@@ -39,7 +39,7 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
     platform.start()?;
     table.row("leader resident, idle (Pryv)", resident(platform.leader()?.id())?, None, "<= 30 MB");
     let follower = platform.machine("co1")?.daemon()?.id();
-    table.row("follower resident, idle (core)", resident(follower)?, None, "<= 12 MB");
+    table.row("follower resident, idle (core)", resident(follower)?, None, "<= 10 MB");
     Ok(())
 }
 
