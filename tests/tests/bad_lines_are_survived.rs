@@ -243,14 +243,16 @@ fn a_full_disk_leaves_the_last_good_files_whole_and_says_so() -> Result<()> {
     let mut platform = Platform::little(&set, &["a"])?;
     let disk = Full::at(&platform.machine("a")?.root())?;
     platform.machine("a")?.configure("poll", json!(1))?;
+    // Not so much shorter than what comes that it would be taken for a slip.
+    platform.set("/greeting", json!("y".repeat(30_000)))?;
     platform.start()?;
     let before = platform.machine("a")?.tree()?;
     disk.fill()?;
     platform.publish(|platform| platform.set("/greeting", json!("x".repeat(50_000))))?;
     let revision = platform.revision()?;
-    let reason = eventually("the machine refuses the revision", || {
+    let reason = eventually("the machine says that the revision is unfinished", || {
         let verdict = platform.status()?["machines"]["a"]["report"]["verdict"].clone();
-        Ok((verdict["state"] == "refused" && verdict["revision"] == *revision).then(|| verdict["reason"].clone()))
+        Ok((verdict["state"] == "unfinished" && verdict["revision"] == *revision).then(|| verdict["reason"].clone()))
     })
     .with_context(|| platform.logs())?;
     let reason = reason.as_str().unwrap_or_default().to_owned();
@@ -259,7 +261,7 @@ fn a_full_disk_leaves_the_last_good_files_whole_and_says_so() -> Result<()> {
     // The draft that did not fit is gone, the files are those of before, until the new ones come whole.
     eventually("the change arrives once there is room", || {
         let text = platform.machine("a")?.read("app/conf/large.txt")?;
-        ensure!(text == "hello" || text.len() == 50_000, "a half file: {} bytes", text.len());
+        ensure!(text.len() == 30_000 || text.len() == 50_000, "a half file: {} bytes", text.len());
         Ok((text.len() == 50_000).then_some(()))
     })
     .with_context(|| platform.logs())?;

@@ -118,9 +118,10 @@ fn plan_tells_what_would_happen_and_touches_nothing() -> Result<()> {
 }
 
 #[test]
-fn a_file_that_somebody_changed_is_put_right_again() -> Result<()> {
+fn a_file_that_somebody_changed_is_put_right_again_where_the_operator_wants_that() -> Result<()> {
     let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
     platform.machine("a")?.configure("poll", json!(1))?;
+    platform.machine("a")?.configure("drift", json!("repair"))?;
     platform.start()?;
     let machine = platform.machine("a")?;
     let path = machine.root().join("app/conf/app.json");
