@@ -88,9 +88,10 @@ pub enum State {
     Exited {
         /// With this code.
         code: i64,
-        /// Whether that was no orderly end: not startable, or, unless the engine starts it again whatever happens (then
-        /// only its operator can have stopped it), killed by the kernel for want of memory or ended with a code of its own. An operator's `docker stop` leaves 0, 143 (SIGTERM, which the program left to the kernel),
-        /// 137 (SIGKILL, after its grace) or, with another stop signal, 130 (SIGINT).
+        /// Whether that was no orderly end: not startable, killed by the kernel for want of memory, or ended with a code
+        /// of its own. An operator's `docker stop` leaves 0, 143 (SIGTERM, which the program left to the kernel), 137
+        /// (SIGKILL, after its grace) or, with another stop signal, 130 (SIGINT). One that the engine starts again
+        /// whatever happens lies still only when its operator stopped it, or when it cannot be started.
         died: bool,
     },
     /// It was made and never started.
