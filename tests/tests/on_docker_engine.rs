@@ -327,7 +327,7 @@ async fn a_volume_that_is_another_name_of_a_folder_is_that_folder() -> Result<()
 #[tokio::test]
 async fn compose_makes_only_the_named_service_anew() -> Result<()> {
     let bench = Bench::new()?;
-    let project = bench.operator.prefix().trim_end_matches('-').to_owned();
+    let project = format!("{}project", bench.operator.prefix());
     let file = bench.folder.path().join("pryv.yml");
     let compose = |value: &str| {
         let service = |name: &str| {
