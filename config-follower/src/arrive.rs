@@ -9,6 +9,7 @@ use pconf_names::RelativePath;
 use pconf_plan::{Action, Ledger, Observed, Phase, Plan, Purpose, What, places_to_look, plan, plan_owed};
 
 use crate::cycle::{Follower, Trouble};
+use crate::machine::Patience;
 use crate::memory::MemoryError;
 
 /// How the way to a bundle ended.
@@ -102,7 +103,11 @@ impl<C: Containers> Follower<C> {
         self.memory.ledger.intend(goal, purpose, plan);
         self.memory.ledger.written(goal, containers);
         self.memory.ledger.finish(containers);
-        if self.memory.ledger == before { Ok(()) } else { self.memory.save_ledger() }
+        if self.memory.ledger == before {
+            return Ok(());
+        }
+        self.memory.save_ledger()?;
+        Ok(self.store.forget(&self.memory.ledger)?)
     }
 
     /// Intent, stops, files, and what is owed from now on: the plan with the containers as they are after the last file.
@@ -119,11 +124,8 @@ impl<C: Containers> Follower<C> {
         // Whoever was started or made meanwhile may have read old files.
         let containers = self.machine.containers().await?.unwrap_or_default();
         self.memory.ledger.written(goal, &containers);
+        // Saved before the first action; where there is none, the end is a moment away and saves the same.
         let owed = plan_owed(goal, &self.memory.ledger, &containers);
-        // Where nobody waits for an action, the end is a moment away and saves the same.
-        if !owed.actions.is_empty() {
-            self.memory.save_ledger()?;
-        }
         plan.actions = owed.actions;
         plan.stopped = owed.stopped;
         plan.untouched = owed.untouched;
@@ -132,6 +134,12 @@ impl<C: Containers> Follower<C> {
 
     /// Acts rank by rank, and finishes the revision if all are well.
     async fn act(&mut self, goal: &VerifiedBundle, plan: Plan, shutdown: &Shutdown) -> Result<Way, Trouble> {
+        let ledger = &self.memory.ledger;
+        let can_go_back = ledger.applied.as_ref().is_some_and(|applied| applied.revision != goal.revision);
+        let patience = match ledger.purpose {
+            Purpose::Goal if can_go_back => Patience::UntilOneIsIll,
+            Purpose::Goal | Purpose::Return => Patience::UntilAllAreKnown,
+        };
         let mut services = Vec::new();
         let (mut unwell, mut owed, mut is_interrupted) = (Vec::new(), Vec::new(), false);
         for rank in plan.actions.chunk_by(|a, b| a.rank == b.rank) {
@@ -141,10 +149,10 @@ impl<C: Containers> Follower<C> {
                 );
                 continue;
             }
-            let acted = self.machine.act(rank, shutdown).await;
+            let deeds = self.machine.act(rank, patience, shutdown).await;
             for action in rank {
                 let name = &action.name;
-                match acted.get(name) {
+                match deeds.acted.get(name) {
                     Some(Acted::Healthy { .. }) => {
                         self.memory.ledger.paid(name);
                         services.push(report(action, outcome(&action.what), because(action)));
@@ -163,10 +171,20 @@ impl<C: Containers> Follower<C> {
                         services.push(ServiceReport { log, ..report(action, ServiceOutcome::Failed, reason) });
                     }
                     Some(Acted::NotTried { reason }) => {
+                        let reason = goal.masks.hide(reason);
                         owed.push(format!("`{name}`: {reason}"));
-                        services.push(report(action, ServiceOutcome::Owed, reason.clone()));
+                        services.push(report(action, ServiceOutcome::Owed, reason));
                     }
-                    None => is_interrupted = true,
+                    None if deeds.cut_off.contains(name) => {
+                        let reason = "was not waited for when another one was seen to be ill".to_owned();
+                        // Whatever the engine still does to it: it is acted on once more.
+                        self.memory.ledger.failed(name, &reason);
+                        services.push(report(action, ServiceOutcome::Owed, reason));
+                    }
+                    None if shutdown.is_requested() => is_interrupted = true,
+                    None => {
+                        services.push(report(action, ServiceOutcome::Owed, "waits for others".to_owned()));
+                    }
                 }
             }
             self.memory.save_ledger()?;

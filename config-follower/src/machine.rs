@@ -1,5 +1,6 @@
 //! The machine: what is seen of it, and what is done to it. Nothing is decided here.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,24 @@ use pconf_plan::{Action, Container, ContainerState, Observed, OnDisk, Reads, Ste
 
 /// Stops and actions that go on side by side.
 const SIDE_BY_SIDE: usize = 4;
+
+/// How long services are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Until it is known of each whether it is well.
+    UntilAllAreKnown,
+    /// Until one is not: the machine goes back then, whatever becomes of the others.
+    UntilOneIsIll,
+}
+
+/// What came of actions.
+#[derive(Debug, Default)]
+pub(crate) struct Deeds {
+    /// How each ended that did.
+    pub(crate) acted: BTreeMap<String, Acted>,
+    /// Those that were begun when another one was seen to be ill: the engine may still be at it.
+    pub(crate) cut_off: BTreeSet<String>,
+}
 
 /// How long after the wish to end a container may still be seen to be well.
 const LAST_WORD: Duration = Duration::from_secs(5);
@@ -161,13 +180,16 @@ impl<C: Containers> Machine<C> {
 
     /// Acts on containers, some side by side, and sees whether they are well. Those not begun when the wish to end comes are
     /// left out, and so are those that are not seen to be well soon after it: what was done to them stays owed.
-    pub async fn act(&self, actions: &[Action], shutdown: &Shutdown) -> BTreeMap<String, Acted> {
-        let Some(engine) = &self.engine else { return BTreeMap::new() };
-        let works = actions.iter().map(|each| async move {
+    pub(crate) async fn act(&self, actions: &[Action], patience: Patience, shutdown: &Shutdown) -> Deeds {
+        let mut deeds = Deeds::default();
+        let Some(engine) = &self.engine else { return deeds };
+        let begun = RefCell::new(BTreeSet::new());
+        let works = actions.iter().map(|each| async {
             let mut shutdown = shutdown.clone();
             if shutdown.is_requested() {
                 return None;
             }
+            begun.borrow_mut().insert(each.name.clone());
             let late = async {
                 shutdown.requested().await;
                 tokio::time::sleep(LAST_WORD).await;
@@ -177,7 +199,18 @@ impl<C: Containers> Machine<C> {
                 () = late => None,
             }
         });
-        futures_util::stream::iter(works).buffer_unordered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await
+        let mut works = futures_util::stream::iter(works).buffer_unordered(SIDE_BY_SIDE);
+        while let Some(done) = works.next().await {
+            let Some((name, acted)) = done else { continue };
+            let ends = patience == Patience::UntilOneIsIll && matches!(acted, Acted::Unhealthy { .. });
+            deeds.acted.insert(name, acted);
+            if ends {
+                deeds.cut_off = begun.take();
+                deeds.cut_off.retain(|name| !deeds.acted.contains_key(name));
+                break;
+            }
+        }
+        deeds
     }
 
     async fn act_once(&self, engine: &C, action: &Action) -> Acted {
