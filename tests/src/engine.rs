@@ -5,6 +5,7 @@ use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -38,6 +39,8 @@ impl ImageName {
 #[derive(Debug)]
 pub struct Engine {
     prefix: String,
+    /// Images that were made for this test.
+    images: Mutex<Vec<String>>,
 }
 
 /// A moment on the engine's clock, to ask what happened since.
@@ -49,7 +52,7 @@ impl Engine {
     pub fn here() -> Result<Self> {
         Program::named("docker").arg("info").succeed().context("tests/run starts a Docker engine")?;
         let run = env::var("PCONF_PREFIX").unwrap_or_else(|_| "pt-".to_owned());
-        Ok(Self { prefix: format!("{run}{}-", process::id()) })
+        Ok(Self { prefix: format!("{run}{}-", process::id()), images: Mutex::default() })
     }
 
     /// What the name of every container and network has to begin with.
@@ -65,11 +68,16 @@ impl Engine {
 
     /// Starts a container with another command than its image's.
     pub fn run_as(&self, name: &str, image: ImageName, options: &[&str], command: &[&str]) -> Result<String> {
+        self.run_image(name, image.as_str(), options, command)
+    }
+
+    /// Starts a container of an image that was made with [`Engine::build`].
+    pub fn run_image(&self, name: &str, image: &str, options: &[&str], command: &[&str]) -> Result<String> {
         let name = format!("{}{name}", self.prefix);
         Program::named("docker")
             .args(["run", "--detach", "--name", &name])
             .args(options)
-            .arg(image.as_str())
+            .arg(image)
             .args(command)
             .succeed()?;
         Ok(name)
@@ -108,6 +116,52 @@ impl Engine {
         Ok(starts)
     }
 
+    /// What happened to our containers since then, in order: the container's name, and `start`, `die`, `kill SIGNAL`,
+    /// `destroy` or the command that was run in it.
+    pub fn deeds_since(&self, since: Moment) -> Result<Vec<(String, String)>> {
+        let mut events = Program::named("docker").args(["events", "--filter", "type=container"]);
+        for event in ["start", "die", "kill", "destroy", "exec_create"] {
+            events = events.arg("--filter").arg(format!("event={event}"));
+        }
+        let text = events
+            .args(["--format", "{{ .Actor.Attributes.name }}\t{{ .Action }}\t{{ .Actor.Attributes.signal }}"])
+            .args(["--since", &show(since), "--until", &show(self.moment()?)])
+            .succeed()?;
+        let deeds = text.lines().filter_map(|line| {
+            let mut parts = line.split('\t');
+            let (name, action, signal) = (parts.next()?, parts.next()?, parts.next()?);
+            let deed = match (action.strip_prefix("exec_create: "), action) {
+                (Some(command), _) => command.to_owned(),
+                (None, "kill") => format!("kill {signal}"),
+                (None, action) => action.to_owned(),
+            };
+            Some((name.to_owned(), deed))
+        });
+        Ok(deeds.filter(|(name, _)| name.starts_with(&self.prefix)).collect())
+    }
+
+    /// A file as a stand-in's container sees it at this moment, whatever the service has read.
+    pub fn inside(&self, container: &str, path: &str) -> Result<String> {
+        Program::named("docker").args(["exec", container, "/standin", "show", path]).succeed()
+    }
+
+    /// A file as the process of a stand-in has read it.
+    pub fn taken(&self, container: &str, path: &str) -> Result<String> {
+        Ok(crate::http::get(self.standin(container)?, &format!("/files{path}"))?.text())
+    }
+
+    /// Makes an image of a stand-in with more instructions; it goes with the engine. Its name.
+    pub fn build(&self, name: &str, instructions: &str) -> Result<String> {
+        let image = format!("{}{name}", self.prefix);
+        let context = tempfile::tempdir()?;
+        let text = format!("FROM {}\n{instructions}\n", ImageName::StandIn.as_str());
+        std::fs::write(context.path().join("Dockerfile"), text)?;
+        let build = Program::named("docker").env("DOCKER_BUILDKIT", "0").args(["build", "--tag", &image]);
+        build.arg(context.path()).succeed()?;
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).push(image.clone());
+        Ok(image)
+    }
+
     /// The processes of a container as this host sees them: number and command line.
     pub fn processes(&self, container: &str) -> Result<Vec<String>> {
         let text = Program::named("docker").args(["top", container, "-eo", "pid,args"]).succeed()?;
@@ -135,6 +189,9 @@ impl Drop for Engine {
         let sweep = crate::repository().join("tests/sweep");
         // Nothing more can be done about what stays; `tests/run` sweeps again.
         let _ = Program::named(&sweep.display().to_string()).arg(&self.prefix).end();
+        for image in self.images.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let _ = Program::named("docker").args(["image", "rm", "--force", image]).end();
+        }
     }
 }
 

@@ -3,18 +3,23 @@
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
+use std::{env, thread};
 
-use crate::boot::Booted;
+use crate::boot::Health;
+use crate::service::Service;
 
 /// Nobody who asks a question takes longer to type it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Longer than anybody waits for an answer.
+const NEVER: Duration = Duration::from_hours(1);
+
 /// Reads one request and answers it.
-pub(crate) fn one(mut connection: TcpStream, booted: &Booted) -> io::Result<()> {
+pub(crate) fn one(mut connection: TcpStream, service: &Service) -> io::Result<()> {
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;
     let path = read_path(&connection)?;
-    let (status, body) = answer(&path, booted);
+    let (status, body) = answer(&path, service);
     write!(connection, "HTTP/1.0 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
     connection.write_all(&body)
 }
@@ -31,19 +36,35 @@ fn read_path(connection: &TcpStream) -> io::Result<String> {
     Ok(request.split(' ').nth(1).unwrap_or("/").to_owned())
 }
 
-fn answer(path: &str, booted: &Booted) -> (&'static str, Vec<u8>) {
+fn answer(path: &str, service: &Service) -> (&'static str, Vec<u8>) {
+    let fine = |text: String| ("200 OK", text.into_bytes());
     match path {
-        "/started" => ("200 OK", booted.started.to_string().into_bytes()),
-        "/health" if booted.healthy => ("200 OK", b"healthy".to_vec()),
-        "/health" => ("503 Service Unavailable", b"unhealthy".to_vec()),
-        "/files" => ("200 OK", list(booted).into_bytes()),
-        _ => match path.strip_prefix("/files").and_then(|path| booted.files.get(path)) {
-            Some(content) => ("200 OK", content.clone()),
-            None => ("404 Not Found", b"not read at boot".to_vec()),
+        "/started" => fine(service.started.to_string()),
+        "/reads" => fine(service.reads()),
+        "/arguments" => fine(env::args().skip(1).collect::<Vec<_>>().join(" ")),
+        "/reload" => match service.read_again("asked") {
+            Ok(()) => fine("read again".to_owned()),
+            Err(problem) => ("500 Internal Server Error", problem.into_bytes()),
         },
+        "/health" => match service.with_booted(|booted| booted.health) {
+            Health::Well => fine("healthy".to_owned()),
+            Health::Ill => ("503 Service Unavailable", b"unhealthy".to_vec()),
+            Health::Silent => {
+                thread::sleep(NEVER);
+                fine("too late".to_owned())
+            }
+        },
+        "/files" => {
+            fine(service.with_booted(|booted| booted.files.keys().fold(String::new(), |all, path| all + path + "\n")))
+        }
+        _ => {
+            let variable = path.strip_prefix("/environment/").and_then(|name| env::var(name).ok());
+            let file = path.strip_prefix("/files");
+            let content = file.and_then(|path| service.with_booted(|booted| booted.files.get(path).cloned()));
+            match variable.map(String::into_bytes).or(content) {
+                Some(content) => ("200 OK", content),
+                None => ("404 Not Found", b"not read at boot".to_vec()),
+            }
+        }
     }
-}
-
-fn list(booted: &Booted) -> String {
-    booted.files.keys().fold(String::new(), |list, path| list + path + "\n")
 }

@@ -8,20 +8,31 @@ use std::path::Path;
 const POISON: &str = "standin:crash";
 /// A file that holds it lets the service start, unhealthy.
 const AILMENT: &str = "standin:unhealthy";
+/// A file that holds it lets the service start and say nothing when it is asked for its health.
+const SILENCE: &str = "standin:silent";
 
-/// The configuration that a service runs with until it is started again.
+/// The configuration that a service runs with until it reads it again.
 pub(crate) struct Booted {
     /// Content by absolute path.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
-    /// Nanoseconds since the Unix epoch.
-    pub(crate) started: u128,
-    /// Whether no file asks for the contrary.
-    pub(crate) healthy: bool,
+    /// What the files make of it.
+    pub(crate) health: Health,
+}
+
+/// How a service answers when it is asked for its health.
+#[derive(Clone, Copy)]
+pub(crate) enum Health {
+    /// With 200.
+    Well,
+    /// With 503.
+    Ill,
+    /// Not at all.
+    Silent,
 }
 
 impl Booted {
     /// Reads every file below `places`; a place that does not exist holds nothing.
-    pub(crate) fn from_files(places: &[String], started: u128) -> Result<Self, String> {
+    pub(crate) fn from_files(places: &[String]) -> Result<Self, String> {
         let mut files = BTreeMap::new();
         for place in places {
             read_below(Path::new(place), &mut files)?;
@@ -29,8 +40,13 @@ impl Booted {
         for (path, content) in &files {
             refuse_if_bad(path, content)?;
         }
-        let healthy = !files.values().any(|content| holds(content, AILMENT));
-        Ok(Self { files, started, healthy })
+        let says = |word| files.values().any(|content| holds(content, word));
+        let health = match (says(SILENCE), says(AILMENT)) {
+            (true, _) => Health::Silent,
+            (false, true) => Health::Ill,
+            (false, false) => Health::Well,
+        };
+        Ok(Self { files, health })
     }
 }
 
@@ -48,7 +64,8 @@ fn read_below(place: &Path, files: &mut BTreeMap<String, Vec<u8>>) -> Result<(),
 
 fn refuse_if_bad(path: &str, content: &[u8]) -> Result<(), String> {
     if holds(content, POISON) {
-        return Err(format!("`{path}` asks for a crash"));
+        // Real ones quote what they do not like, and a secret may stand beside it.
+        return Err(format!("`{path}` asks for a crash: {}", String::from_utf8_lossy(content).trim()));
     }
     let is_json = Path::new(path).extension().is_some_and(|extension| extension == "json");
     if is_json && let Err(problem) = serde_json::from_slice::<serde_json::Value>(content) {

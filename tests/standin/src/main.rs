@@ -3,25 +3,35 @@
 //! It does what the tests need to know of a real one: it reads its configuration once, at boot, and dies of a bad one.
 //! So "which configuration does this container run with, since when" is a question that it answers over HTTP.
 //!
-//! - `GET /files`: the paths read at boot, one per line; `GET /files/app/conf/core.yml`: the bytes read from there
+//! - `GET /files`: the paths read last, one per line; `GET /files/app/conf/core.yml`: the bytes read from there
 //! - `GET /started`: when it booted, in nanoseconds since the Unix epoch
-//! - `GET /health`: 200, or 503 when a file holds the word `standin:unhealthy`
+//! - `GET /reads`: one line for each time that it read: `boot`, `SIGHUP` or `asked`, and when
+//! - `GET /reload`: reads again, as it does on SIGHUP; it keeps what it has when the files are bad
+//! - `GET /health`: 200; 503 when a file holds the word `standin:unhealthy`; no answer when one holds `standin:silent`
+//! - `GET /environment/NAME`, `GET /arguments`: what it was made with
 //!
-//! `standin health` asks the running one, for a Docker `HEALTHCHECK`. Any other argument is meant for the program that it
+//! `standin health` asks the running one, for a Docker `HEALTHCHECK`; `standin reload` tells it to read again;
+//! `standin check [PLACE…]` reads and judges without starting; `standin show FILE` prints a file as the container sees it
+//! now, whatever the service has read. Any other argument is meant for the program that it
 //! stands in for, and is ignored. Everything else comes from the environment: see [`Behaviour`].
 
 #![allow(clippy::print_stderr, reason = "the log of a container is its standard error")]
 
 mod answer;
 mod boot;
+mod service;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 use std::{env, thread};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::boot::Booted;
+use crate::service::Service;
 
 /// What the environment asks of it.
 struct Behaviour {
@@ -36,10 +46,17 @@ struct Behaviour {
 }
 
 fn main() -> ExitCode {
-    match Behaviour::from_environment() {
-        Err(problem) => fail(&problem, 2),
-        Ok(behaviour) if env::args().nth(1).as_deref() == Some("health") => ask_health(behaviour.listen),
-        Ok(behaviour) => serve(&behaviour),
+    let behaviour = match Behaviour::from_environment() {
+        Err(problem) => return fail(&problem, 2),
+        Ok(behaviour) => behaviour,
+    };
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("health") => ask(behaviour.listen, "/health"),
+        Some("reload") => ask(behaviour.listen, "/reload"),
+        Some("show") => show(&arguments[1..]),
+        Some("check") => check(if arguments.len() > 1 { &arguments[1..] } else { &behaviour.read }),
+        _ => serve(&behaviour),
     }
 }
 
@@ -60,29 +77,70 @@ fn variable<T>(name: &str, default: &str, parse: impl Fn(&str) -> Option<T>) -> 
 }
 
 fn serve(behaviour: &Behaviour) -> ExitCode {
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let booted = match Booted::from_files(&behaviour.read, started) {
-        Ok(booted) => booted,
+    let service = match Service::start(&behaviour.read) {
+        Ok(service) => Arc::new(service),
         Err(problem) => return fail(&problem, behaviour.exit),
     };
+    let listening = Arc::clone(&service);
+    thread::spawn(move || {
+        if let Err(problem) = obey_signals(&listening) {
+            eprintln!("cannot listen for signals: {problem}");
+        }
+    });
     thread::sleep(behaviour.delay);
     let listener = match TcpListener::bind(behaviour.listen) {
         Ok(listener) => listener,
         Err(problem) => return fail(&format!("cannot listen on `{}`: {problem}", behaviour.listen), 2),
     };
-    eprintln!("booted with {} files, listening on {}", booted.files.len(), behaviour.listen);
+    let files = service.with_booted(|booted| booted.files.len());
+    eprintln!("booted with {files} files, listening on {}", behaviour.listen);
     for connection in listener.incoming().flatten() {
-        if let Err(problem) = answer::one(connection, &booted) {
-            eprintln!("connection lost: {problem}");
+        let service = Arc::clone(&service);
+        thread::spawn(move || {
+            if let Err(problem) = answer::one(connection, &service) {
+                eprintln!("connection lost: {problem}");
+            }
+        });
+    }
+    ExitCode::SUCCESS
+}
+
+fn obey_signals(service: &Service) -> std::io::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let mut wishes = signal(SignalKind::hangup())?;
+        while wishes.recv().await.is_some() {
+            if let Err(problem) = service.read_again("SIGHUP") {
+                eprintln!("goes on with what it has: {problem}");
+            }
+        }
+        Ok(())
+    })
+}
+
+fn check(places: &[String]) -> ExitCode {
+    match Booted::from_files(places) {
+        Ok(booted) => {
+            eprintln!("{} files are good", booted.files.len());
+            ExitCode::SUCCESS
+        }
+        Err(problem) => fail(&problem, 1),
+    }
+}
+
+fn show(files: &[String]) -> ExitCode {
+    for file in files {
+        let shown = std::fs::read(file).and_then(|content| std::io::stdout().write_all(&content));
+        if let Err(problem) = shown {
+            return fail(&format!("cannot show `{file}`: {problem}"), 1);
         }
     }
     ExitCode::SUCCESS
 }
 
-fn ask_health(listen: SocketAddr) -> ExitCode {
+fn ask(listen: SocketAddr, path: &str) -> ExitCode {
     let ask = || -> std::io::Result<String> {
         let mut connection = TcpStream::connect(("127.0.0.1", listen.port()))?;
-        connection.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+        write!(connection, "GET {path} HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer)?;
         Ok(answer)
