@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use pconf_bundle::{ServiceOutcome, ServiceReport, VerifiedBundle};
-use pconf_containers::{Acted, Containers};
+use pconf_containers::Containers;
 use pconf_daemon::Shutdown;
 use pconf_names::RelativePath;
-use pconf_plan::{Action, Ledger, Observed, Phase, Plan, Purpose, What, places_to_look, plan, plan_owed};
+use pconf_plan::{Ledger, Observed, Phase, Plan, Purpose, places_to_look, plan, plan_owed};
 
 use crate::cycle::{Follower, Trouble};
-use crate::machine::Patience;
 use crate::memory::MemoryError;
 
 /// How the way to a bundle ended.
@@ -73,7 +72,7 @@ impl<C: Containers> Follower<C> {
             }
         }
         let plan = self.write(goal, purpose, plan).await?;
-        self.act(goal, plan, shutdown).await
+        self.pay(goal, &plan, shutdown).await
     }
 
     fn has_begun(&self, goal: &VerifiedBundle) -> bool {
@@ -131,79 +130,6 @@ impl<C: Containers> Follower<C> {
         plan.untouched = owed.untouched;
         Ok(plan)
     }
-
-    /// Acts rank by rank, and finishes the revision if all are well.
-    async fn act(&mut self, goal: &VerifiedBundle, plan: Plan, shutdown: &Shutdown) -> Result<Way, Trouble> {
-        let ledger = &self.memory.ledger;
-        let can_go_back = ledger.applied.as_ref().is_some_and(|applied| applied.revision != goal.revision);
-        let patience = match ledger.purpose {
-            Purpose::Goal if can_go_back => Patience::UntilOneIsIll,
-            Purpose::Goal | Purpose::Return => Patience::UntilAllAreKnown,
-        };
-        let mut services = Vec::new();
-        let (mut unwell, mut owed, mut is_interrupted) = (Vec::new(), Vec::new(), false);
-        for rank in plan.actions.chunk_by(|a, b| a.rank == b.rank) {
-            if !unwell.is_empty() || !owed.is_empty() || is_interrupted {
-                services.extend(
-                    rank.iter().map(|action| report(action, ServiceOutcome::Owed, "waits for others".to_owned())),
-                );
-                continue;
-            }
-            let deeds = self.machine.act(rank, patience, shutdown).await;
-            for action in rank {
-                let name = &action.name;
-                match deeds.acted.get(name) {
-                    Some(Acted::Healthy { .. }) => {
-                        self.memory.ledger.paid(name);
-                        services.push(report(action, outcome(&action.what), because(action)));
-                    }
-                    Some(Acted::Gone) => {
-                        self.memory.ledger.paid(name);
-                        if action.what == What::Remove {
-                            services.push(report(action, ServiceOutcome::Removed, because(action)));
-                        }
-                    }
-                    Some(Acted::Unhealthy { reason, log }) => {
-                        let reason = goal.masks.hide(reason);
-                        self.memory.ledger.failed(name, &reason);
-                        unwell.push(format!("`{name}`: {reason}"));
-                        let log = log.iter().map(|line| goal.masks.hide(line)).collect();
-                        services.push(ServiceReport { log, ..report(action, ServiceOutcome::Failed, reason) });
-                    }
-                    Some(Acted::NotTried { reason }) => {
-                        let reason = goal.masks.hide(reason);
-                        owed.push(format!("`{name}`: {reason}"));
-                        services.push(report(action, ServiceOutcome::Owed, reason));
-                    }
-                    None if deeds.cut_off.contains(name) => {
-                        let reason = "was not waited for when another one was seen to be ill".to_owned();
-                        // Whatever the engine still does to it: it is acted on once more.
-                        self.memory.ledger.failed(name, &reason);
-                        services.push(report(action, ServiceOutcome::Owed, reason));
-                    }
-                    None if shutdown.is_requested() => is_interrupted = true,
-                    None => {
-                        services.push(report(action, ServiceOutcome::Owed, "waits for others".to_owned()));
-                    }
-                }
-            }
-            self.memory.save_ledger()?;
-        }
-        let end = if !unwell.is_empty() {
-            End::Unwell(unwell.join("; "))
-        } else if is_interrupted {
-            End::Interrupted
-        } else if !owed.is_empty() {
-            End::Owed(owed.join("; "))
-        } else {
-            let containers = self.machine.containers().await?.unwrap_or_default();
-            self.memory.ledger.finish(&containers);
-            self.memory.save_ledger()?;
-            self.store.forget(&self.memory.ledger).map_err(MemoryError::from)?;
-            End::There
-        };
-        Ok(Way::gone(end, &plan, services))
-    }
 }
 
 impl Way {
@@ -212,7 +138,7 @@ impl Way {
         Self { end, written: Vec::new(), removed: Vec::new(), read_by_nothing: Vec::new(), services: Vec::new() }
     }
 
-    fn gone(end: End, plan: &Plan, mut services: Vec<ServiceReport>) -> Self {
+    pub(crate) fn gone(end: End, plan: &Plan, mut services: Vec<ServiceReport>) -> Self {
         let service = |name: &str, outcome, reason: String| ServiceReport {
             name: name.to_owned(),
             outcome,
@@ -236,33 +162,11 @@ impl Way {
     }
 }
 
-fn report(action: &Action, outcome: ServiceOutcome, reason: String) -> ServiceReport {
-    ServiceReport { name: action.name.clone(), outcome, reason, log: Vec::new() }
-}
-
-fn outcome(what: &What) -> ServiceOutcome {
-    match what {
-        What::Signal(_) | What::Exec(_) => ServiceOutcome::Reloaded,
-        What::Verify | What::Restart | What::Start => ServiceOutcome::Restarted,
-        What::Recreate { .. } => ServiceOutcome::Recreated,
-        What::Remove => ServiceOutcome::Removed,
-    }
-}
-
-fn because(action: &Action) -> String {
-    let upstreams: Vec<&str> = action.upstreams.iter().map(String::as_str).collect();
-    match (action.files.is_empty(), upstreams.is_empty()) {
-        (_, true) => list(&action.files),
-        (true, false) => format!("keeps the address of {}", upstreams.join(", ")),
-        (false, false) => format!("{}; keeps the address of {}", list(&action.files), upstreams.join(", ")),
-    }
-}
-
 /// Every file and folder that an unfinished attempt may have begun to make.
 fn touched(ledger: &Ledger) -> Vec<RelativePath> {
     ledger.files.keys().chain(ledger.intended.keys()).chain(&ledger.directories).cloned().collect()
 }
 
-fn list<'a>(files: impl IntoIterator<Item = &'a RelativePath>) -> String {
+pub(crate) fn list<'a>(files: impl IntoIterator<Item = &'a RelativePath>) -> String {
     files.into_iter().map(RelativePath::as_str).collect::<Vec<_>>().join(", ")
 }

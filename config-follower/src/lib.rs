@@ -13,6 +13,7 @@ mod hints;
 mod leader;
 mod machine;
 mod memory;
+mod pay;
 mod server;
 mod store;
 mod terminal;

@@ -243,6 +243,19 @@ impl Ledger {
         self.owed.remove(name);
     }
 
+    /// Compose found nothing to change in a container that is still this one: what a start pays is still owed.
+    pub fn left_as_it_was(&mut self, name: &str, id: &str, started: &str) {
+        let Some(debt) = self.owed.get_mut(name) else { return };
+        let is_the_same = match &debt.state {
+            DebtState::Since { id: known, started: since } => known == id && since == started,
+            DebtState::Open | DebtState::Failed { .. } => false,
+        };
+        debt.files.retain(|_, change| is_the_same && change.how != OnChange::Recreate);
+        if debt.files.is_empty() {
+            self.owed.remove(name);
+        }
+    }
+
     /// An action that did not end well.
     pub fn failed(&mut self, name: &str, reason: &str) {
         if let Some(debt) = self.owed.get_mut(name) {

@@ -1,0 +1,166 @@
+//! What is owed is done rank by rank, and each rank has to be seen well before the next one.
+
+use pconf_bundle::{ServiceOutcome, ServiceReport, VerifiedBundle};
+use pconf_containers::{Acted, Containers};
+use pconf_daemon::Shutdown;
+use pconf_plan::{Action, Plan, Purpose, What, plan_owed};
+
+use crate::arrive::{End, Way, list};
+use crate::cycle::{Follower, Trouble};
+use crate::machine::Patience;
+use crate::memory::MemoryError;
+
+/// So often what is owed is looked up again: containers come and go while others are acted on.
+const ROUNDS: usize = 3;
+
+/// What came of all actions so far.
+#[derive(Default)]
+struct Balance {
+    services: Vec<ServiceReport>,
+    unwell: Vec<String>,
+    owed: Vec<String>,
+    is_interrupted: bool,
+}
+
+impl<C: Containers> Follower<C> {
+    /// Does the actions of `plan` and what comes up meanwhile, and finishes the revision if all are well.
+    pub(crate) async fn pay(
+        &mut self,
+        goal: &VerifiedBundle,
+        plan: &Plan,
+        shutdown: &Shutdown,
+    ) -> Result<Way, Trouble> {
+        let mut balance = Balance::default();
+        let mut actions = plan.actions.clone();
+        for _ in 0..ROUNDS {
+            for rank in actions.chunk_by(|a, b| a.rank == b.rank) {
+                if balance.is_even() {
+                    self.pay_rank(goal, rank, &mut balance, shutdown).await?;
+                } else {
+                    balance.services.extend(rank.iter().map(waiting));
+                }
+            }
+            if !balance.is_even() {
+                return Ok(Way::gone(balance.end(), plan, balance.services));
+            }
+            let containers = self.machine.containers().await?.unwrap_or_default();
+            actions = plan_owed(goal, &self.memory.ledger, &containers).actions;
+            if actions.is_empty() {
+                self.memory.ledger.finish(&containers);
+                self.memory.save_ledger()?;
+                self.store.forget(&self.memory.ledger).map_err(MemoryError::from)?;
+                return Ok(Way::gone(End::There, plan, balance.services));
+            }
+        }
+        balance.owed.push("containers are made or started faster than they can be acted on".to_owned());
+        Ok(Way::gone(balance.end(), plan, balance.services))
+    }
+
+    async fn pay_rank(
+        &mut self,
+        goal: &VerifiedBundle,
+        rank: &[Action],
+        balance: &mut Balance,
+        shutdown: &Shutdown,
+    ) -> Result<(), MemoryError> {
+        let deeds = self.machine.act(rank, self.patience(goal), shutdown).await;
+        let ledger = &mut self.memory.ledger;
+        for action in rank {
+            let name = &action.name;
+            let service = match deeds.acted.get(name) {
+                Some(Acted::Healthy { id, started }) => {
+                    match action.what {
+                        What::Recreate { .. } => ledger.left_as_it_was(name, id, started),
+                        _ => ledger.paid(name),
+                    }
+                    report(action, outcome(&action.what), because(action))
+                }
+                Some(Acted::Gone) => {
+                    ledger.paid(name);
+                    if action.what != What::Remove {
+                        // Somebody else removed it: it is no service of this machine any more.
+                        continue;
+                    }
+                    report(action, ServiceOutcome::Removed, because(action))
+                }
+                Some(Acted::Unhealthy { reason, log }) => {
+                    let reason = goal.masks.hide(reason);
+                    ledger.failed(name, &reason);
+                    balance.unwell.push(format!("`{name}`: {reason}"));
+                    let log = log.iter().map(|line| goal.masks.hide(line)).collect();
+                    ServiceReport { log, ..report(action, ServiceOutcome::Failed, reason) }
+                }
+                Some(Acted::NotTried { reason }) => {
+                    let reason = goal.masks.hide(reason);
+                    balance.owed.push(format!("`{name}`: {reason}"));
+                    report(action, ServiceOutcome::Owed, reason)
+                }
+                None if deeds.cut_off.contains(name) => {
+                    let reason = "was not waited for when another one was seen to be ill".to_owned();
+                    // Whatever the engine still does to it: it is acted on once more.
+                    ledger.failed(name, &reason);
+                    report(action, ServiceOutcome::Owed, reason)
+                }
+                None => {
+                    balance.is_interrupted |= shutdown.is_requested();
+                    waiting(action)
+                }
+            };
+            balance.services.retain(|known| known.name != service.name);
+            balance.services.push(service);
+        }
+        self.memory.save_ledger()
+    }
+
+    /// A machine that can go back does so at the first service that is ill.
+    fn patience(&self, goal: &VerifiedBundle) -> Patience {
+        let ledger = &self.memory.ledger;
+        let can_go_back = ledger.applied.as_ref().is_some_and(|applied| applied.revision != goal.revision);
+        match ledger.purpose {
+            Purpose::Goal if can_go_back => Patience::UntilOneIsIll,
+            Purpose::Goal | Purpose::Return => Patience::UntilAllAreKnown,
+        }
+    }
+}
+
+impl Balance {
+    fn is_even(&self) -> bool {
+        self.unwell.is_empty() && self.owed.is_empty() && !self.is_interrupted
+    }
+
+    fn end(&self) -> End {
+        if !self.unwell.is_empty() {
+            End::Unwell(self.unwell.join("; "))
+        } else if self.is_interrupted {
+            End::Interrupted
+        } else {
+            End::Owed(self.owed.join("; "))
+        }
+    }
+}
+
+fn waiting(action: &Action) -> ServiceReport {
+    report(action, ServiceOutcome::Owed, "waits for others".to_owned())
+}
+
+fn report(action: &Action, outcome: ServiceOutcome, reason: String) -> ServiceReport {
+    ServiceReport { name: action.name.clone(), outcome, reason, log: Vec::new() }
+}
+
+fn outcome(what: &What) -> ServiceOutcome {
+    match what {
+        What::Signal(_) | What::Exec(_) => ServiceOutcome::Reloaded,
+        What::Verify | What::Restart | What::Start => ServiceOutcome::Restarted,
+        What::Recreate { .. } => ServiceOutcome::Recreated,
+        What::Remove => ServiceOutcome::Removed,
+    }
+}
+
+fn because(action: &Action) -> String {
+    let upstreams: Vec<&str> = action.upstreams.iter().map(String::as_str).collect();
+    match (action.files.is_empty(), upstreams.is_empty()) {
+        (_, true) => list(&action.files),
+        (true, false) => format!("keeps the address of {}", upstreams.join(", ")),
+        (false, false) => format!("{}; keeps the address of {}", list(&action.files), upstreams.join(", ")),
+    }
+}
