@@ -72,6 +72,7 @@ impl AsFd for Watch {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test plays the other processes of the machine")]
 mod tests {
     use super::*;
 
