@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use pconf_bundle::{ServiceOutcome, ServiceReport, VerifiedBundle};
 use pconf_containers::Containers;
-use pconf_daemon::Shutdown;
+use pconf_daemon::{Chain, Shutdown};
 use pconf_names::RelativePath;
-use pconf_plan::{Ledger, Observed, Phase, Plan, Purpose, places_to_look, plan, plan_owed};
+use pconf_plan::{Ledger, Observed, Phase, Plan, Purpose, places_to_look, plan};
 
 use crate::cycle::{Follower, Trouble};
 use crate::memory::MemoryError;
@@ -60,9 +60,10 @@ impl<C: Containers> Follower<C> {
             self.adopt(goal, purpose, &plan, &observed)?;
             return Ok(Way::gone(End::There, &plan, Vec::new()));
         }
-        self.clean_up_once().await?;
         if purpose == Purpose::Goal && !self.has_begun(goal) {
             for trial in &plan.checks {
+                // What it leaves when its removal fails is for the next cycle.
+                self.is_clean = false;
                 if let Some(dislike) = self.machine.try_out(goal, trial).await? {
                     let dislike = goal.masks.hide(&dislike);
                     let reason =
@@ -79,14 +80,21 @@ impl<C: Containers> Follower<C> {
         self.memory.ledger.attempt.as_ref().is_some_and(|attempt| attempt.revision == goal.revision)
     }
 
-    /// Removes drafts and trials that an earlier process may have left, before the first thing that this one does.
-    async fn clean_up_once(&mut self) -> Result<(), Trouble> {
+    /// Removes drafts, trials and bundles that an earlier cycle may have left, once. They harm nobody, so whatever goes wrong
+    /// is for the next cycle.
+    pub(crate) async fn clean_up_once(&mut self) {
         if !self.is_clean {
-            self.machine.clean_up(touched(&self.memory.ledger)).await?;
-            self.machine.sweep().await?;
-            self.is_clean = true;
+            match self.clean_up().await {
+                Ok(()) => self.is_clean = true,
+                Err(trouble) => tracing::warn!(error = %Chain(&trouble), "not everything could be cleaned up"),
+            }
         }
-        Ok(())
+    }
+
+    async fn clean_up(&self) -> Result<(), Trouble> {
+        self.machine.clean_up(touched(&self.memory.ledger)).await?;
+        self.store.forget(&self.memory.ledger).map_err(MemoryError::from)?;
+        Ok(self.machine.sweep().await?)
     }
 
     /// Takes over a machine that is at its goal already.
@@ -121,10 +129,10 @@ impl<C: Containers> Follower<C> {
         self.machine.stop(&plan.stops).await?;
         self.machine.carry_out(goal, plan.steps.clone()).await?;
         // Whoever was started or made meanwhile may have read old files.
-        let containers = self.machine.containers().await?.unwrap_or_default();
-        self.memory.ledger.written(goal, &containers);
+        let seen = self.machine.containers().await?;
+        self.memory.ledger.written(goal, seen.as_deref().unwrap_or_default());
         // Saved before the first action; where there is none, the end is a moment away and saves the same.
-        let owed = plan_owed(goal, &self.memory.ledger, &containers);
+        let owed = self.owed_to(goal, seen.as_deref());
         plan.actions = owed.actions;
         plan.stopped = owed.stopped;
         plan.untouched = owed.untouched;

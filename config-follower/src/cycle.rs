@@ -25,7 +25,7 @@ pub struct Follower<C> {
     pub(crate) memory: Memory,
     pub(crate) store: Store,
     drift: DriftPolicy,
-    /// Whether what an earlier process may have left half made was removed.
+    /// Whether what an earlier cycle, or an earlier process, may have left half made was removed.
     pub(crate) is_clean: bool,
     failures: u32,
 }
@@ -135,6 +135,7 @@ impl<C: Containers> Follower<C> {
     async fn conclude(&mut self, came: Result<Outcome, Trouble>, shutdown: &mut Shutdown) -> Outcome {
         let outcome = came.unwrap_or_else(|trouble| {
             let reason = Chain(&trouble).to_string();
+            self.is_clean = false;
             self.tell_unfinished(&reason, Way::not_gone(End::Owed(reason.clone())));
             Outcome::Failed { reason }
         });
@@ -160,6 +161,7 @@ impl<C: Containers> Follower<C> {
             self.tell(Verdict::Suspended { running, reason: reason.clone() }, Way::not_gone(End::There));
             return Ok(Outcome::Suspended { reason });
         }
+        self.clean_up_once().await;
         match pulled {
             Ok(Pulled::Goal(goal)) => self.judge(*goal, acceptance, shutdown).await,
             Ok(Pulled::Unchanged) => self.stay(shutdown).await,

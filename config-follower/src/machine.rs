@@ -145,7 +145,11 @@ impl<C: Containers> Machine<C> {
     pub async fn clean_up(&self, places: Vec<RelativePath>) -> Result<(), MachineError> {
         let root = self.root.clone();
         let work = move || -> Result<(), FilesError> {
-            let root = Root::create(&root)?;
+            let root = match Root::open(&root) {
+                // Nothing was begun, or somebody took it away.
+                Err(error) if error.kind() == Some(std::io::ErrorKind::NotFound) => return Ok(()),
+                root => root?,
+            };
             let above = places.iter().flat_map(|place| std::iter::successors(place.parent(), RelativePath::parent));
             let folders: BTreeSet<RelativePath> = above.collect();
             root.clean_drafts(None)?;

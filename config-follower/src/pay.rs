@@ -3,7 +3,7 @@
 use pconf_bundle::{ServiceOutcome, ServiceReport, VerifiedBundle};
 use pconf_containers::{Acted, Containers};
 use pconf_daemon::Shutdown;
-use pconf_plan::{Action, Plan, Purpose, What, plan_owed};
+use pconf_plan::{Action, Container, Plan, Purpose, What, plan_owed};
 
 use crate::arrive::{End, Way, list};
 use crate::cycle::{Follower, Trouble};
@@ -43,10 +43,10 @@ impl<C: Containers> Follower<C> {
             if !balance.is_even() {
                 return Ok(Way::gone(balance.end(), plan, balance.services));
             }
-            let containers = self.machine.containers().await?.unwrap_or_default();
-            actions = plan_owed(goal, &self.memory.ledger, &containers).actions;
+            let seen = self.machine.containers().await?;
+            actions = self.owed_to(goal, seen.as_deref()).actions;
             if actions.is_empty() {
-                self.memory.ledger.finish(&containers);
+                self.memory.ledger.finish(seen.as_deref().unwrap_or_default());
                 self.memory.save_ledger()?;
                 self.store.forget(&self.memory.ledger).map_err(MemoryError::from)?;
                 return Ok(Way::gone(End::There, plan, balance.services));
@@ -54,6 +54,12 @@ impl<C: Containers> Follower<C> {
         }
         balance.owed.push("containers are made or started faster than they can be acted on".to_owned());
         Ok(Way::gone(balance.end(), plan, balance.services))
+    }
+
+    /// What is owed to containers as they are now; nothing where there is no engine.
+    pub(crate) fn owed_to(&self, goal: &VerifiedBundle, seen: Option<&[Container]>) -> Plan {
+        let nothing = || Plan::nothing(goal.revision);
+        seen.map_or_else(nothing, |containers| plan_owed(goal, &self.memory.ledger, containers))
     }
 
     async fn pay_rank(

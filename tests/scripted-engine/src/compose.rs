@@ -138,11 +138,15 @@ fn up_all(inner: &mut Inner, call: &Call) -> (i32, String) {
 }
 
 /// Makes the container of a service, or makes it anew when its definition has changed.
-fn up(inner: &mut Inner, project: &str, file: &Path, service: &str) -> Result<String, String> {
+pub(crate) fn up(inner: &mut Inner, project: &str, file: &Path, service: &str) -> Result<String, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("open {}: {error}", file.display()))?;
     let definition = Definition::find(&text, service).ok_or_else(|| format!("no such service: {service}"))?;
     let folder = file.parent().unwrap_or(Path::new("/"));
-    let spec = definition.spec(project, service, folder);
+    let mut spec = definition.spec(project, service, folder);
+    // As compose writes them: this is how others tell what a container was made from.
+    for (label, path) in [("config_files", file), ("working_dir", folder)] {
+        spec.labels.insert(format!("com.docker.compose.project.{label}"), path.display().to_string());
+    }
     let hash = |labels: &BTreeMap<String, String>| labels.get(HASH_LABEL).cloned();
     let of_service = |labels: &BTreeMap<String, String>| {
         let label = |name: &str| labels.get(&format!("com.docker.compose.{name}")).map(String::as_str);

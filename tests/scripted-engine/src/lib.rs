@@ -147,6 +147,11 @@ impl ScriptedEngine {
         self.inner().make(spec);
     }
 
+    /// Makes and starts the container of a service of a compose file, as its operator does.
+    pub fn add_of_compose(&self, project: &str, file: &Path, service: &str) -> io::Result<()> {
+        compose::up(&mut self.inner(), project, file, service).map(drop).map_err(io::Error::other)
+    }
+
     /// Adds a volume of the driver `local` that is another name of a folder; mount it as `volume:NAME`.
     pub fn add_volume(&self, name: &str, device: &Path) {
         self.inner().volumes.insert(name.to_owned(), device.to_owned());
