@@ -218,7 +218,8 @@ impl<'a> Watch<'a> {
     }
 
     async fn weigh_answer(&self, engine: &impl Containers, now: &Container, rule: &Health) -> Verdict {
-        match probe::ask(engine, now, rule).await {
+        let left = self.gate.limit.saturating_sub(self.begun.elapsed());
+        match probe::ask(engine, now, rule, left).await {
             Answer::No(reason) => Verdict::Wait(reason),
             Answer::Unknown(error) => Verdict::Unknown(told(&error)),
             // What answered may have died of it.

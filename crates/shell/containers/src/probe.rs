@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use pconf_bundle::Health;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -11,8 +13,11 @@ use tokio::time::timeout;
 use crate::container::Container;
 use crate::engine::{Containers, EngineError};
 
-/// How long one question may wait for its answer; it is asked again until the gate's limit.
+/// How long one question may wait for its answer, within the limit of the gate.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// What the last question is granted at least.
+const LAST: Duration = Duration::from_secs(1);
 
 /// As much of an HTTP answer as holds its status.
 const STATUS_LINE: usize = 64;
@@ -27,14 +32,16 @@ pub(crate) enum Answer {
     Unknown(EngineError),
 }
 
-/// Asks once. `Running` is no question: it is seen, not asked.
-pub(crate) async fn ask(engine: &impl Containers, container: &Container, health: &Health) -> Answer {
+/// Asks once, and waits for the answer no longer than what is `left` of the gate's limit. `Running` is no question: it is
+/// seen, not asked.
+pub(crate) async fn ask(engine: &impl Containers, container: &Container, health: &Health, left: Duration) -> Answer {
+    let limit = left.clamp(LAST, ANSWER);
     match health {
         Health::Http { port, path } => {
-            said(&format!("`GET {path}` on port {port}"), any(container, *port, |at| get(at, path)).await)
+            said(&format!("`GET {path}` on port {port}"), any(container, *port, limit, |at| get(at, path)).await)
         }
-        Health::Tcp(port) => said(&format!("port {port}"), any(container, *port, connect).await),
-        Health::Exec(command) => match engine.execute(container, command, ANSWER).await {
+        Health::Tcp(port) => said(&format!("port {port}"), any(container, *port, limit, connect).await),
+        Health::Exec(command) => match engine.execute(container, command, limit).await {
             Ok(ended) if ended.code == 0 => Answer::Yes,
             Ok(ended) => Answer::No(format!("`{}` ended with code {}", command.join(" "), ended.code)),
             Err(error @ EngineError::NotEnded { .. }) => Answer::No(error.to_string()),
@@ -48,21 +55,27 @@ fn said(what: &str, outcome: Result<(), String>) -> Answer {
     outcome.map_or_else(|reason| Answer::No(format!("{what}: {reason}")), |()| Answer::Yes)
 }
 
-/// One of its addresses is enough: not every network of a container can be reached from here.
+/// One of its addresses is enough: not every network of a container can be reached from here, so they are asked side by
+/// side.
 async fn any<W: Future<Output = Result<(), String>>>(
     container: &Container,
     port: u16,
+    limit: Duration,
     question: impl Fn(SocketAddr) -> W,
 ) -> Result<(), String> {
     let mut reason = "the container has no address".to_owned();
-    for address in &container.addresses {
-        match timeout(ANSWER, question(SocketAddr::new(*address, port))).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => reason = error,
-            Err(_) => reason = format!("no answer within {} s", ANSWER.as_secs()),
+    let mut questions: FuturesUnordered<_> =
+        container.addresses.iter().map(|address| question(SocketAddr::new(*address, port))).collect();
+    let answered = timeout(limit, async {
+        while let Some(answer) = questions.next().await {
+            match answer {
+                Ok(()) => return Ok(()),
+                Err(error) => reason = error,
+            }
         }
-    }
-    Err(reason)
+        Err(reason)
+    });
+    answered.await.unwrap_or_else(|_| Err("no answer".to_owned()))
 }
 
 async fn connect(at: SocketAddr) -> Result<(), String> {

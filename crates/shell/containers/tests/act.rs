@@ -137,6 +137,23 @@ async fn an_http_rule_wants_an_answer_below_400() {
 }
 
 #[tokio::test]
+async fn a_service_that_takes_questions_and_answers_none_is_ill_when_the_limit_has_passed() {
+    let bench = Bench::with_core();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let rule = Health::Http { port, path: "/".to_owned() };
+    let begun = Instant::now();
+    let acted = bench.act("core", &How::Restart, &gate(Some(rule), 1)).await;
+    assert!(
+        reason(&acted).starts_with(&format!("not healthy after 1 s: `GET /` on port {port}: no answer")),
+        "{acted:?}"
+    );
+    // Not when the question alone has waited long enough.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    drop(listener);
+}
+
+#[tokio::test]
 async fn a_tcp_rule_wants_an_open_port() {
     let bench = Bench::with_core();
     let (port, served) = serve("").await;
