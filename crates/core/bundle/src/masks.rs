@@ -34,7 +34,7 @@ impl Masks {
         self.0.is_empty()
     }
 
-    /// `text` with `••••` in place of every secret, as it is or in base64, hexadecimal or escaped for JSON.
+    /// `text` with `••••` in place of every secret, as it is or in base64, hexadecimal or escaped for JSON, compose or a URL.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
         let mut hidden = text.to_owned();
@@ -59,13 +59,22 @@ impl Masks {
 fn forms(secret: &str) -> Vec<String> {
     let hexadecimal = secret.bytes().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let json = serde_json::Value::from(secret).to_string();
+    // Its own quotes alone: the secret may end with one.
+    let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(&json);
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let url = secret.bytes().fold(String::new(), |text, byte| {
+        if unreserved(byte) { text + &char::from(byte).to_string() } else { text + &format!("%{byte:02X}") }
+    });
     let mut forms = vec![
         secret.to_owned(),
         STANDARD_NO_PAD.encode(secret),
         URL_SAFE_NO_PAD.encode(secret),
         hexadecimal,
-        json.trim_matches('"').to_owned(),
+        json.to_owned(),
+        json.replace('$', "$$"),
+        url,
     ];
+    forms.sort_unstable();
     forms.dedup();
     forms
 }
@@ -86,7 +95,9 @@ mod tests {
             Masks::new(["hunter2\"x".to_owned(), "-----BEGIN KEY-----\nMIIEvQ\n-----END KEY-----\n".to_owned()]);
         let text = r#"a hunter2"x b {"p":"hunter2\"x"} aHVudGVyMiJ4 68756e7465723222 MIIEvQ"#;
         assert_eq!(masks.hide(text), r#"a •••• b {"p":"••••"} •••• 68756e7465723222 ••••"#);
-        assert_eq!(masks.hide("68756e746572322278"), "••••");
+        assert_eq!(masks.hide("68756e746572322278 hunter2%22x"), "•••• ••••");
+        assert_eq!(Masks::new(["hunter2\"".to_owned()]).hide(r#"{"p":"hunter2\""}"#), r#"{"p":"••••"}"#);
+        assert_eq!(Masks::new(["pa$$word".to_owned()]).hide("p: pa$$$$word"), "p: ••••");
         assert_eq!(format!("{masks:?}"), "2 masks");
         assert_eq!(Masks::default().hide("text"), "text");
     }
