@@ -113,7 +113,14 @@ impl<C: Containers> Follower<C> {
         let answer = self.tell_all();
         let services = match outcome {
             // Otherwise they are of an earlier cycle.
-            None | Some(Outcome::Unchanged | Outcome::Suspended { .. } | Outcome::Interrupted) => Vec::new(),
+            None
+            | Some(
+                Outcome::Unchanged
+                | Outcome::Refused { .. }
+                | Outcome::NoGoal { .. }
+                | Outcome::Suspended { .. }
+                | Outcome::Interrupted,
+            ) => Vec::new(),
             Some(_) => answer.status.services.clone(),
         };
         Answer { outcome, services, ..answer }
