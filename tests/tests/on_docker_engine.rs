@@ -165,7 +165,11 @@ async fn staged_files_are_tried_in_a_container_like_the_service_s_which_does_not
         Program::named("docker").args(["network", "create", network]).succeed()?;
     }
     bench.operator.run("upstream", ImageName::StandIn, &["--network", &far, "--network-alias", "upstream"])?;
-    let name = bench.nginx("proxy", "one", &["--network", &near, "--env", "A=b", "--tmpfs", "/tmp"])?;
+    let logs = bench.folder.path().join("logs");
+    fs::create_dir(&logs)?;
+    let logs = format!("{}:/app/log", logs.display());
+    let options = ["--network", &near, "--env", "A=b", "--tmpfs", "/tmp", "--volume", &logs];
+    let name = bench.nginx("proxy", "one", &options)?;
     Program::named("docker").args(["network", "connect", &far, &name]).succeed()?;
     let proxy = bench.look(&name).await?;
     let staged = bench.folder.path().join("staged");
@@ -174,10 +178,16 @@ async fn staged_files_are_tried_in_a_container_like_the_service_s_which_does_not
     let swaps = [(bench.conf(), staged.clone())];
 
     // nginx asks for the address of an upstream when it reads its configuration: in the service's second network.
+    // It opens its logs for writing, too, where it must not touch those of the service.
     let upstream = nginx("two").replace("return 200 two;", "location / { proxy_pass http://upstream:7777; }");
-    fs::write(staged.join("nginx.conf"), upstream)?;
+    fs::write(staged.join("nginx.conf"), format!("error_log /app/log/tried.log;\n{upstream}"))?;
     let good = bench.docker.try_out(&proxy, &check, &swaps, LIMIT).await?;
     assert_eq!(good.code, 0, "{good:?}");
+    assert_eq!(
+        fs::read_dir(bench.folder.path().join("logs"))?.count(),
+        0,
+        "the service's own folder is not written to"
+    );
     fs::write(staged.join("nginx.conf"), "events {}\nno such directive;\n")?;
     let bad = bench.docker.try_out(&proxy, &check, &swaps, LIMIT).await?;
     assert_eq!(bad.code, 1, "{bad:?}");

@@ -42,7 +42,8 @@ pub trait Containers {
 
     /// Runs a command in a container of its own, made like `container`: the same image, environment, user, working
     /// folder, networks and mounts, all of them read-only. Where the source of a mount is the first path of a pair of
-    /// `swaps`, the second is mounted instead. It is waited for, and removed whatever happens.
+    /// `swaps`, the second is mounted instead; a folder that the service writes to is an empty one here. It is waited for,
+    /// and removed whatever happens.
     async fn try_out(
         &self,
         container: &Container,

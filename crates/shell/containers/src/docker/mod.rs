@@ -12,9 +12,9 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::models::{ContainerSummary, MountPoint};
 use bollard::query_parameters::{
-    EventsOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptions, StartContainerOptions,
-    StopContainerOptions,
+    EventsOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptions,
+    StartContainerOptions, StopContainerOptions,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 

@@ -1,7 +1,7 @@
 //! A command in a container of its own, made like a service's: how an application judges files that are not in place.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::errors::Error;
@@ -128,13 +128,18 @@ fn mounts(points: Vec<MountPoint>, devices: &Devices, swaps: &[(PathBuf, PathBuf
     let mounted = |point: MountPoint| {
         let (target, typ) = (point.destination.clone()?, point.typ.clone()?);
         let name = point.name.clone();
+        let is_writable = point.rw.unwrap_or(true);
         let source = describe::mounts(vec![point], devices).into_iter().next().map(|mount| mount.source);
         let swap = swaps.iter().find(|(good, _)| Some(good) == source.as_ref()).map(|(_, staged)| staged.clone());
         let empty = Mounted { target: Some(target), read_only: Some(true), ..Mounted::default() };
         let path = |path: PathBuf| Some(path.to_string_lossy().into_owned());
+        // A program opens its logs for writing even when it only checks; what it writes is nobody's.
+        let is_written = is_writable && source.as_deref().is_some_and(Path::is_dir);
         Some(match (swap, typ.as_str()) {
             (Some(staged), _) => Mounted { typ: Some(MountType::BIND), source: path(staged), ..empty },
-            (None, "tmpfs") => Mounted { typ: Some(MountType::TMPFS), read_only: None, ..empty },
+            (None, _) if is_written || typ == "tmpfs" => {
+                Mounted { typ: Some(MountType::TMPFS), read_only: None, ..empty }
+            }
             (None, "volume") => Mounted {
                 typ: Some(MountType::VOLUME),
                 source: name,
