@@ -13,7 +13,7 @@ use pconf_containers::{
     own_id,
 };
 use pconf_daemon::Shutdown;
-use pconf_files::{FilesError, Found, Obstacle, Root, Staged};
+use pconf_files::{FilesError, Found, Root, Staged};
 use pconf_names::{Digest, RelativePath};
 use pconf_plan::{Action, Container, ContainerState, Observed, OnDisk, Reads, Step, Stop, Trial, What};
 
@@ -412,15 +412,7 @@ fn look(root: &Root, path: &RelativePath, sizes: &BTreeSet<u64>) -> Result<OnDis
             let bytes = if sizes.contains(&file.size) { root.read(path, file.size)? } else { None };
             OnDisk::File { digest: bytes.map(|bytes| Digest::of(&bytes)), owner: file.owner, mode: file.mode }
         }
-        Found::Obstacle { at, what } => OnDisk::Obstacle(pconf_plan::Obstacle {
-            at,
-            what: match what {
-                Obstacle::SymbolicLink => "a symbolic link",
-                Obstacle::HardLink => "a file with a second name (hard link)",
-                Obstacle::File => "a file where a folder has to be",
-                Obstacle::Special => "a device, a pipe or a socket",
-            },
-        }),
+        Found::Obstacle { at, what } => OnDisk::Obstacle(pconf_plan::Obstacle { at, what: what.as_str() }),
     })
 }
 

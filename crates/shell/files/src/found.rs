@@ -115,14 +115,22 @@ impl Obstacle {
 }
 
 /// With its article: `a symbolic link`.
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Obstacle {
+    /// What it is, with its article.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::SymbolicLink => "a symbolic link",
             Self::HardLink => "a file with a second name (hard link)",
             Self::File => "a file where a folder has to be",
             Self::Special => "a device, a pipe or a socket",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
