@@ -69,6 +69,8 @@ impl<C: Containers> Follower<C> {
         balance: &mut Balance,
         shutdown: &Shutdown,
     ) -> Result<(), MemoryError> {
+        self.memory.ledger.begin(rank);
+        self.memory.save_ledger()?;
         let deeds = self.machine.act(rank, self.patience(goal), shutdown).await;
         let ledger = &mut self.memory.ledger;
         for action in rank {
@@ -76,7 +78,7 @@ impl<C: Containers> Follower<C> {
             let service = match deeds.acted.get(name) {
                 Some(Acted::Healthy { id, started }) => {
                     match action.what {
-                        What::Recreate { .. } => ledger.left_as_it_was(name, id, started),
+                        What::Recreate { .. } => ledger.made(action, id, started),
                         _ => ledger.paid(name),
                     }
                     report(action, outcome(&action.what), because(action))

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pconf_bundle::{Bundle, OnChange};
+use pconf_bundle::{Bundle, ComposeFile, OnChange};
 use pconf_names::{Digest, RelativePath};
 use serde::{Deserialize, Serialize};
 
-use crate::observed::{Container, OnDisk};
+use crate::actions::What;
+use crate::observed::{Container, ContainerState, OnDisk};
 
 /// What a service has to get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,17 +15,34 @@ use crate::observed::{Container, OnDisk};
 pub struct Debt {
     /// The changed files that it reads.
     pub files: BTreeMap<RelativePath, Change>,
-    /// The services that were made anew and whose addresses it keeps.
+    /// The services that were made anew, or may have been, and whose addresses it keeps.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub upstreams: BTreeSet<String>,
+    /// The services whose addresses it keeps and that are to be made anew.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub awaits: BTreeSet<String>,
     /// The container's start before the first file was touched; `None` where there was no such container, or it may have
-    /// read files half way.
+    /// read files since without being started.
     pub before: Option<String>,
-    /// Whether we stop it ourselves while files change: then it is ours to start.
+    /// The container's start when we began to stop, restart or recreate it: as long as that is its last start, it is ours to
+    /// start.
     #[serde(default)]
-    pub held: bool,
+    pub begun: Option<String>,
+    /// The compose service that has to be made, even if its container is gone.
+    #[serde(default)]
+    pub made: Option<Made>,
     /// What is known about paying it.
     pub state: DebtState,
+}
+
+/// A service of a compose file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// The file and its project.
+    pub compose: ComposeFile,
+    /// The service in it.
+    pub service: String,
 }
 
 /// A changed file, as a service sees it.
@@ -69,6 +87,33 @@ pub enum DebtState {
     },
 }
 
+impl Made {
+    /// The service that compose made a container for.
+    pub(crate) fn of(container: &Container) -> Option<Self> {
+        let compose = container.made_from.clone()?;
+        Some(Self { compose, service: container.service.clone() })
+    }
+
+    /// Whether a container is one of the service, from whichever file.
+    pub(crate) fn is_project_and_service_of(&self, container: &Container) -> bool {
+        let project = container.made_from.as_ref().map(|compose| &compose.project);
+        project == Some(&self.compose.project) && container.service == self.service
+    }
+
+    /// The service that an action makes.
+    pub(crate) fn by(what: &What) -> Option<Self> {
+        let What::Recreate { file, project, service } = what else { return None };
+        let compose = ComposeFile { file: file.clone(), project: project.clone() };
+        Some(Self { compose, service: service.clone() })
+    }
+
+    /// What makes it, or makes it anew.
+    pub(crate) fn recreate(&self) -> What {
+        let ComposeFile { file, project } = self.compose.clone();
+        What::Recreate { file, project, service: self.service.clone() }
+    }
+}
+
 impl Was {
     /// What stands at a path.
     #[must_use]
@@ -92,7 +137,14 @@ impl Debt {
     /// What is owed to a container for these changes, before anything was touched.
     #[must_use]
     pub fn new(files: BTreeMap<RelativePath, Change>, before: Option<String>) -> Self {
-        Self { files, upstreams: BTreeSet::new(), before, held: false, state: DebtState::Open }
+        let (upstreams, awaits) = (BTreeSet::new(), BTreeSet::new());
+        Self { files, upstreams, awaits, before, begun: None, made: None, state: DebtState::Open }
+    }
+
+    /// Whether the container does not run since we stopped it, or may have.
+    #[must_use]
+    pub fn stands_still_by_us(&self, container: &Container) -> bool {
+        container.state == ContainerState::Stopped && self.begun.as_ref() == Some(&container.started)
     }
 
     /// Whether the container has read the new files without us; it still has to be seen to be well.
@@ -119,6 +171,7 @@ impl Debt {
         files
     }
 
+    /// Whether the container runs as it did before the first change.
     fn is_as_before(&self, container: &Container) -> bool {
         let is_same = self.before.as_ref() == Some(&container.started);
         match &self.state {
@@ -126,6 +179,12 @@ impl Debt {
             DebtState::Open => is_same,
             DebtState::Since { started, .. } => is_same && *started == container.started,
         }
+    }
+
+    /// Whether nothing is owed.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.files.is_empty() && self.upstreams.is_empty() && self.awaits.is_empty()
     }
 
     /// Takes over what was owed before: what stood at a path before the first of all changes is what the service took.
@@ -136,7 +195,8 @@ impl Debt {
         }
         self.upstreams.extend(earlier.upstreams.iter().cloned());
         self.before.clone_from(&earlier.before);
-        self.held |= earlier.held;
+        self.begun.clone_from(&earlier.begun);
+        self.made = self.made.or_else(|| earlier.made.clone());
         if let DebtState::Failed { .. } = earlier.state {
             self.state = earlier.state.clone();
         }

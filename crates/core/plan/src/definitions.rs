@@ -9,36 +9,62 @@ use crate::compose::{ComposeService, ComposeServices, compose_services};
 use crate::observed::Container;
 
 /// The compose files that concern a machine: those that the set declares, and those that containers were made from.
-pub(crate) fn projects(goal: &Bundle, containers: &[Container]) -> BTreeSet<(RelativePath, String)> {
-    let made_from = containers.iter().filter_map(|container| container.made_from.as_ref());
-    goal.compose.iter().chain(made_from).map(|ComposeFile { file, project }| (file.clone(), project.clone())).collect()
+pub(crate) struct Definitions<'a> {
+    goal: &'a Bundle,
+    /// The projects, by file and name.
+    projects: BTreeSet<(RelativePath, String)>,
+    /// The services of those files that the goal has and that are compose files.
+    services: BTreeMap<RelativePath, ComposeServices>,
 }
 
-/// The services of the compose file at `path`; `None` where the goal has no such file, or it is none.
-pub(crate) fn services(goal: &Bundle, path: &RelativePath) -> Option<ComposeServices> {
-    let file = goal.files.iter().find(|file| file.path == *path)?;
-    compose_services(path, file.content.as_bytes())
-}
-
-/// What a service is made of, its `env_file`s included.
-pub(crate) fn definition(goal: &Bundle, service: &ComposeService) -> Digest {
-    let mut text = service.definition.to_string();
-    for path in &service.env_files {
-        let content = goal.files.iter().find(|file| file.path == *path).map(|file| file.content.digest());
-        text += &format!("\n{path} {}", content.map_or_else(|| "-".to_owned(), |digest| digest.to_string()));
+impl<'a> Definitions<'a> {
+    pub(crate) fn of(goal: &'a Bundle, containers: &[Container]) -> Self {
+        let made_from = containers.iter().filter_map(|container| container.made_from.as_ref());
+        let all = goal.compose.iter().chain(made_from);
+        let projects: BTreeSet<_> =
+            all.map(|ComposeFile { file, project }| (file.clone(), project.clone())).collect();
+        let concerned = goal.files.iter().filter(|file| projects.iter().any(|(path, _)| *path == file.path));
+        let read = concerned.filter_map(|file| {
+            Some((file.path.clone(), compose_services(&file.path, file.content.as_bytes())?))
+        });
+        let services = read.collect();
+        Self { goal, projects, services }
     }
-    Digest::of(text.as_bytes())
-}
 
-/// How every service of the compose files that concern a machine is defined, by [`key`].
-pub(crate) fn definitions(goal: &Bundle, containers: &[Container]) -> BTreeMap<String, Digest> {
-    let mut all = BTreeMap::new();
-    for (file, _) in projects(goal, containers) {
-        for (name, service) in services(goal, &file).into_iter().flat_map(|services| services.0) {
-            all.insert(key(&file, &name), definition(goal, &service));
+    /// The services of the compose file at `path`; `None` where the goal has no such file, or it is none.
+    pub(crate) fn services(&self, path: &RelativePath) -> Option<&ComposeServices> {
+        self.services.get(path)
+    }
+
+    /// The service that a container is one of.
+    pub(crate) fn service_of(&self, container: &Container) -> Option<&ComposeService> {
+        self.services.get(&container.made_from.as_ref()?.file)?.0.get(&container.service)
+    }
+
+    /// Every service with the compose file and project that it belongs to.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (ComposeFile, &String, &ComposeService)> {
+        self.projects.iter().flat_map(|(file, project)| {
+            let services = self.services.get(file).into_iter().flat_map(|services| &services.0);
+            services.map(|(name, service)| {
+                (ComposeFile { file: file.clone(), project: project.clone() }, name, service)
+            })
+        })
+    }
+
+    /// What a service is made of, its `env_file`s included.
+    pub(crate) fn definition(&self, service: &ComposeService) -> Digest {
+        let mut text = service.definition.to_string();
+        for path in &service.env_files {
+            let content = self.goal.files.iter().find(|file| file.path == *path).map(|file| file.content.digest());
+            text += &format!("\n{path} {}", content.map_or_else(|| "-".to_owned(), |digest| digest.to_string()));
         }
+        Digest::of(text.as_bytes())
     }
-    all
+
+    /// How every service is defined, by [`key`].
+    pub(crate) fn digests(&self) -> BTreeMap<String, Digest> {
+        self.all().map(|(compose, name, service)| (key(&compose.file, name), self.definition(service))).collect()
+    }
 }
 
 /// How the ledger calls a service of a compose file.

@@ -6,10 +6,13 @@ use pconf_bundle::{Bundle, OnChange, VerifiedBundle};
 use pconf_names::{Digest, Mode, Owner, RelativePath, RevisionId};
 use serde::{Deserialize, Serialize};
 
-use crate::debt::{Change, Debt, DebtState, Was};
-use crate::definitions::definitions;
+use crate::actions::{Action, What};
+use crate::causes::{Before, causes};
+use crate::debt::{Debt, DebtState, Made, Was};
+use crate::definitions::Definitions;
 use crate::fingerprint::fingerprint;
 use crate::manner::Manner;
+use crate::mounts::Loose;
 use crate::observed::{Container, ContainerState};
 use crate::plan::{Plan, Step};
 
@@ -50,6 +53,9 @@ pub struct Ledger {
     pub directories: BTreeSet<RelativePath>,
     /// What is owed, by the container's name.
     pub owed: BTreeMap<String, Debt>,
+    /// Who may show an older form of a file that it mounts by itself, by the container's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub loose: BTreeMap<String, Loose>,
     /// How compose was last told to make its services, by `file#service`.
     #[serde(default)]
     pub definitions: BTreeMap<String, Digest>,
@@ -105,10 +111,13 @@ pub struct Suspended {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Taken {
-    /// The revision whose files it read.
-    pub revision: RevisionId,
+    /// The revision whose files it read; `None` where nobody knows.
+    pub revision: Option<RevisionId>,
     /// Whether its operator had stopped it then.
     pub is_stopped: bool,
+    /// Its last start then, as the engine writes it.
+    #[serde(default)]
+    pub started: String,
 }
 
 /// How far an attempt is.
@@ -193,28 +202,54 @@ impl Ledger {
             }
         }
         self.owed.clone_from(&plan.debts);
+        for (name, loose) in &plan.loose {
+            match self.loose.get_mut(name).filter(|known| known.started == loose.started) {
+                Some(known) => known.files.extend(loose.files.iter().cloned()),
+                None => drop(self.loose.insert(name.clone(), loose.clone())),
+            }
+        }
+    }
+
+    /// Whether a container may have been started while files were written, before the writing was cut off.
+    pub(crate) fn is_late(&self, container: &Container) -> bool {
+        let known = self.services.get(&container.name);
+        self.phase == Phase::Writing && known.is_none_or(|known| known.started != container.started)
+    }
+
+    /// Whether a container may show an older form of a file that it mounts by itself.
+    pub(crate) fn is_loose(&self, container: &Container, path: &RelativePath) -> bool {
+        let loose = self.loose.get(&container.name).filter(|loose| loose.is_of(container));
+        loose.is_some_and(|loose| loose.files.contains(path))
     }
 
     /// After the last file: `containers` are those of now. Every reader of a file that changed is owed its action, one that
     /// was not there before the first file too; one that runs as it did then and whose files are as they were is not.
     pub fn written(&mut self, goal: &Bundle, containers: &[Container]) {
+        let definitions = Definitions::of(goal, containers);
         for container in containers {
             let manner = Manner::of(container, &goal.services);
-            let files = self.changing.iter().filter(|(path, _)| container.can_read(path));
-            let files = files.map(|(path, was)| (path.clone(), Change { was: *was, how: manner.takes(goal, path) }));
-            let files: BTreeMap<_, _> = files.filter(|(_, change)| change.how != OnChange::None).collect();
-            if files.is_empty() {
+            let before = Before {
+                changes: &self.changing,
+                definitions: &self.definitions,
+                is_late: false,
+                is_loose: |path: &RelativePath| self.is_loose(container, path),
+            };
+            let causes = causes(goal, &definitions, &before, (container, &manner));
+            if causes.is_empty() {
                 continue;
             }
             let debt = self.owed.entry(container.name.clone()).or_insert_with(|| Debt::new(BTreeMap::new(), None));
-            for (path, change) in files {
+            for (path, change) in causes {
                 debt.files.entry(path).or_insert(change);
             }
         }
         self.owed.retain(|name, debt| {
             let container = containers.iter().find(|container| container.name == *name);
+            if container.is_some_and(|container| debt.stands_still_by_us(container)) {
+                return true;
+            }
             debt.files = debt.remaining(goal, container);
-            !debt.files.is_empty() || !debt.upstreams.is_empty()
+            !debt.is_nothing()
         });
         self.changing.clear();
         self.phase = Phase::Written;
@@ -223,12 +258,12 @@ impl Ledger {
         self.directories = directories(goal).collect();
         // A folder that is no longer needed was removed, or holds what is not ours.
         self.folders.retain(|folder| goal.files.iter().any(|file| file.path.is_within(folder)));
-        self.definitions = definitions(goal, containers);
+        self.definitions = definitions.digests();
         self.still_up(containers);
     }
 
     /// A container's start that was seen after the last write does not pay its debt; any later one does.
-    pub fn still_up<'a>(&mut self, containers: impl IntoIterator<Item = &'a Container>) {
+    fn still_up(&mut self, containers: &[Container]) {
         for container in containers {
             if let Some(debt) = self.owed.get_mut(&container.name)
                 && debt.state == DebtState::Open
@@ -238,21 +273,54 @@ impl Ledger {
         }
     }
 
+    /// Before these actions are carried out, for what can be seen of them after a crash is not enough: a signal leaves no
+    /// trace, and a container that stands still may have been stopped by its operator.
+    pub fn begin(&mut self, actions: &[Action]) {
+        for action in actions {
+            if let What::Recreate { service, .. } = &action.what {
+                self.rename(action);
+                for debt in self.owed.values_mut() {
+                    let due = debt.awaits.extract_if(.., |name| *name == *service || *name == action.name);
+                    debt.upstreams.extend(due);
+                }
+            }
+            let Some(debt) = self.owed.get_mut(&action.name) else { continue };
+            match &action.what {
+                What::Signal(_) | What::Exec(_) => debt.before = None,
+                What::Restart | What::Start | What::Recreate { .. } | What::Remove => {
+                    debt.begun.clone_from(&action.started);
+                }
+                What::Verify => {}
+            }
+        }
+    }
+
+    /// A service that had no container when its debt was made has its container's name from then on.
+    fn rename(&mut self, action: &Action) {
+        let made = Made::by(&action.what);
+        let same = self.owed.iter().find(|(_, debt)| debt.made.is_some() && debt.made == made);
+        let known = same.map(|(name, _)| name.clone()).filter(|_| !self.owed.contains_key(&action.name));
+        if let Some(debt) = known.and_then(|name| self.owed.remove(&name)) {
+            self.owed.insert(action.name.clone(), debt);
+        }
+    }
+
     /// An action that ended well, or a container that is no more.
     pub fn paid(&mut self, name: &str) {
         self.owed.remove(name);
     }
 
-    /// Compose found nothing to change in a container that is still this one: what a start pays is still owed.
-    pub fn left_as_it_was(&mut self, name: &str, id: &str, started: &str) {
-        let Some(debt) = self.owed.get_mut(name) else { return };
-        let is_the_same = match &debt.state {
-            DebtState::Since { id: known, started: since } => known == id && since == started,
-            DebtState::Open | DebtState::Failed { .. } => false,
-        };
-        debt.files.retain(|_, change| is_the_same && change.how != OnChange::Recreate);
-        if debt.files.is_empty() {
-            self.owed.remove(name);
+    /// After compose was asked: where it found nothing to change, what has to be read by a start is still owed.
+    pub fn made(&mut self, action: &Action, id: &str, started: &str) {
+        let is_as_before = action.id.as_deref() == Some(id) && action.started.as_deref() == Some(started);
+        match self.owed.get_mut(&action.name).filter(|_| is_as_before && action.must_start) {
+            Some(debt) => {
+                debt.made = None;
+                for change in debt.files.values_mut().filter(|change| change.how == OnChange::Recreate) {
+                    change.how = OnChange::Restart;
+                }
+            }
+            None => self.paid(&action.name),
         }
     }
 
@@ -285,19 +353,25 @@ impl Ledger {
         }
         self.purpose = Purpose::Goal;
         self.phase = Phase::Settled;
+        let is_here = |name: &String| containers.iter().any(|container| container.name == *name);
+        self.owed.retain(|name, _| is_here(name));
+        let is_loose = |name: &String, loose: &Loose| {
+            containers.iter().any(|container| container.name == *name && loose.is_of(container))
+        };
+        self.loose.retain(|name, loose| is_loose(name, loose));
         let Some(revision) = self.running() else { return };
         let before = std::mem::take(&mut self.services);
         for container in
             containers.iter().filter(|container| self.files.keys().any(|path| container.reads_or_is_made_from(path)))
         {
-            let known = before.get(&container.name);
             let revision = match self.owed.get(&container.name) {
                 // It has not taken the new files.
-                Some(_) => known.map_or(revision, |known| known.revision),
-                None => revision,
+                Some(_) => before.get(&container.name).and_then(|known| known.revision),
+                None => Some(revision),
             };
             let is_stopped = container.state == ContainerState::Stopped;
-            self.services.insert(container.name.clone(), Taken { revision, is_stopped });
+            let started = container.started.clone();
+            self.services.insert(container.name.clone(), Taken { revision, is_stopped, started });
         }
     }
 

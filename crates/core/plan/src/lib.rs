@@ -6,29 +6,35 @@
 
 mod actions;
 mod admit;
+mod causes;
 mod compose;
 mod debt;
+mod decide;
 mod definitions;
 mod drift;
 mod fingerprint;
 mod ledger;
 mod manner;
+mod mounts;
 mod observed;
 mod order;
 mod plan;
+mod proxies;
 mod refusal;
 mod schedule;
+mod services;
 mod show;
 mod standing;
 
 pub use actions::{Action, Left, Stop, Trial, What};
 pub use admit::{Admission, admit, guard};
 pub use compose::{ComposeService, ComposeServices, compose_services};
-pub use debt::{Change, Debt, DebtState, Was};
+pub use debt::{Change, Debt, DebtState, Made, Was};
 pub use drift::Drifted;
 pub use fingerprint::fingerprint;
 pub use ledger::{Attempt, Ledger, Phase, Purpose, Quarantined, Record, Suspended, Taken};
 pub use manner::Manner;
+pub use mounts::Loose;
 pub use observed::{Container, ContainerState, Observed, OnDisk, Reads};
 pub use plan::{Plan, Step, places_to_look, plan, plan_owed};
 pub use refusal::{InTheWay, Obstacle, Refusal};

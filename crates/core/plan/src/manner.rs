@@ -81,6 +81,15 @@ impl Manner {
         file.and_then(|file| file.on_change.clone()).unwrap_or_else(|| self.on_change.clone())
     }
 
+    /// How it forgets the addresses that it keeps.
+    #[must_use]
+    pub fn for_upstreams(&self) -> OnChange {
+        match &self.on_change {
+            reload @ (OnChange::Reload(_) | OnChange::Exec(_)) => reload.clone(),
+            OnChange::None | OnChange::Restart | OnChange::StopFirst | OnChange::Recreate => OnChange::Restart,
+        }
+    }
+
     fn obey(&mut self, label: &str, text: &str) -> Result<(), &'static str> {
         match label {
             "on-change" => {

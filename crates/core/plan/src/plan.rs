@@ -6,9 +6,11 @@ use pconf_bundle::{Bundle, File};
 use pconf_names::{Digest, Mode, Owner, RelativePath, RevisionId};
 use serde::Serialize;
 
-use crate::actions::{Action, Left, Stop, Trial, decide};
+use crate::actions::{Action, Left, Stop, Trial};
 use crate::debt::{Debt, Was};
+use crate::decide::decide;
 use crate::ledger::{Ledger, Record};
+use crate::mounts::Loose;
 use crate::observed::{Container, Observed, OnDisk};
 use crate::refusal::{InTheWay, Obstacle, Refusal};
 
@@ -41,6 +43,12 @@ pub struct Plan {
     /// What is owed once the first of all this is done.
     #[serde(skip)]
     pub debts: BTreeMap<String, Debt>,
+    /// The containers that will show an older form of a file, by name.
+    #[serde(skip)]
+    pub loose: BTreeMap<String, Loose>,
+    /// The files that are not as we left them: a single mount of one may show something else.
+    #[serde(skip)]
+    pub(crate) doubtful: BTreeSet<RelativePath>,
 }
 
 /// One piece of file work.
@@ -104,6 +112,8 @@ impl Plan {
             warnings: Vec::new(),
             changes: BTreeMap::new(),
             debts: BTreeMap::new(),
+            loose: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
         }
     }
 
@@ -163,7 +173,8 @@ pub fn plan(goal: &Bundle, ledger: &Ledger, observed: &Observed) -> Result<Plan,
         return Err(Refusal::Obstructed(in_the_way));
     }
     let mut plan = Plan { steps: steps(goal, ledger, &leaving, observed), ..Plan::nothing(goal.revision) };
-    plan.changes = changes(&plan, ledger, observed);
+    plan.changes = changes(goal, &plan, ledger, observed);
+    plan.doubtful = doubtful(goal, ledger, observed);
     if let Some(containers) = &observed.containers {
         decide(goal, ledger, containers, &mut plan);
     }
@@ -178,13 +189,31 @@ pub fn plan_owed(goal: &Bundle, ledger: &Ledger, containers: &[Container]) -> Pl
     plan
 }
 
-/// The files that change now or have begun to, with what stood there before the first change. Owner and mode are no content:
-/// whoever could read the file has read these bytes.
-fn changes(plan: &Plan, ledger: &Ledger, observed: &Observed) -> BTreeMap<RelativePath, Was> {
-    let now = plan.written().chain(plan.removed());
-    let mut changes: BTreeMap<_, _> = now.map(|path| (path.clone(), Was::seen(observed.disk.get(path)))).collect();
+/// The files that change now or have begun to, and those that somebody else has changed into what we want, with what stood
+/// there before the first change. Owner and mode are no content: whoever could read the file has read these bytes.
+fn changes(goal: &Bundle, plan: &Plan, ledger: &Ledger, observed: &Observed) -> BTreeMap<RelativePath, Was> {
+    let is_other = |path: &RelativePath, record: &Record| Was::in_goal(goal, path) != Was::Bytes(record.digest);
+    let others = ledger.files.iter().filter(|(path, record)| is_other(path, record)).map(|(path, _)| path);
+    let was = |path: &RelativePath| match (ledger.files.get(path), Was::seen(observed.disk.get(path))) {
+        // Whoever was started since we wrote it may have read one or the other.
+        (Some(record), seen) if seen != Was::Bytes(record.digest) => Was::Unknown,
+        (_, seen) => seen,
+    };
+    let now = plan.written().chain(plan.removed()).chain(others);
+    let mut changes: BTreeMap<_, _> = now.map(|path| (path.clone(), was(path))).collect();
     changes.extend(ledger.changing.iter().map(|(path, was)| (path.clone(), *was)));
     changes
+}
+
+/// The files of the goal that are missing, or ours and not as we left them: what a mount of such a file shows is not known.
+fn doubtful(goal: &Bundle, ledger: &Ledger, observed: &Observed) -> BTreeSet<RelativePath> {
+    let is_doubtful = |path: &RelativePath| {
+        let seen = Was::seen(observed.disk.get(path));
+        let is_begun = ledger.changing.get(path).is_some_and(|was| seen == *was || seen == Was::in_goal(goal, path));
+        let is_other = ledger.files.get(path).is_some_and(|record| seen != Was::Bytes(record.digest));
+        seen == Was::Nothing || (is_other && !is_begun)
+    };
+    goal.files.iter().map(|file| &file.path).filter(|path| is_doubtful(path)).cloned().collect()
 }
 
 fn check_consistency(goal: &Bundle) -> Result<(), Refusal> {

@@ -45,17 +45,6 @@ impl fmt::Display for Plan {
     }
 }
 
-impl What {
-    /// Whether the service does not answer for a while.
-    #[must_use]
-    pub fn interrupts(&self) -> bool {
-        match self {
-            Self::Restart | Self::Start | Self::Recreate { .. } => true,
-            Self::Verify | Self::Signal(_) | Self::Exec(_) | Self::Remove => false,
-        }
-    }
-}
-
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {

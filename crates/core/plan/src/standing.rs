@@ -32,7 +32,7 @@ impl Ledger {
             .iter()
             .filter(|container| self.files.keys().any(|path| container.reads_or_is_made_from(path)))
             .map(|container| {
-                let taken = self.services.get(&container.name).map(|taken| taken.revision);
+                let taken = self.services.get(&container.name).and_then(|taken| taken.revision);
                 let debt = self.owed.get(&container.name);
                 let owed = debt.map(|debt| match &debt.state {
                     DebtState::Failed { reason } => reason.clone(),

@@ -5,6 +5,7 @@ mod world;
 
 use pconf_names::RevisionId;
 use pconf_plan::{ContainerState, DebtState, Ledger, Purpose, Refusal, What, plan};
+use world::follower::End;
 use world::{World, bundle, container, path};
 
 /// A machine with the usual containers, carried to revision 1.
@@ -222,10 +223,8 @@ fn a_bundle_that_contradicts_itself_is_refused() {
 #[test]
 fn a_container_that_died_of_our_change_is_started_again() {
     let mut world = converged();
-    // The file and the ledger are written; the restart that follows does not hold.
-    world.power = Some(2);
-    world.begin(&set(2, "broken"));
-    world.ledger.failed("core", "exited with code 1");
+    world.failing = Some("core".to_owned());
+    assert_eq!(world.arrive(&set(2, "broken"), Purpose::Goal), End::Unwell);
     world.containers[0].state = ContainerState::Stopped;
     let plan = world.plan(&set(3, "mended")).unwrap();
     assert_eq!(plan.actions.len(), 1);
@@ -237,7 +236,7 @@ fn a_container_that_died_of_our_change_is_started_again() {
 #[test]
 fn without_an_engine_files_are_written_and_nothing_is_said_about_readers() {
     let mut world = converged();
-    let mut observed = world.observe(&set(2, "two"));
+    let mut observed = world.observe(&set(2, "two"), &world.ledger);
     observed.containers = None;
     let plan = plan(&set(2, "two"), &world.ledger, &observed).unwrap();
     assert_eq!(plan.to_string(), "revision 1.2\n  change   core/conf/core.yml\n");
@@ -249,7 +248,7 @@ fn a_file_that_is_no_longer_as_we_wrote_it_has_drifted() {
     let mut world = converged();
     let drift = |world: &World| {
         let containers = world.containers.iter().map(|each| (each.name.clone(), each.state)).collect();
-        let found = world.ledger.drift(&world.observe(&set(1, "one")).disk, Some(&containers));
+        let found = world.ledger.drift(&world.observe(&set(1, "one"), &world.ledger).disk, Some(&containers));
         found.into_iter().map(|each| format!("{} {}", each.what, each.how)).collect::<Vec<_>>()
     };
     assert_eq!(drift(&world), [""; 0]);
@@ -276,8 +275,8 @@ fn a_file_that_is_no_longer_as_we_wrote_it_has_drifted() {
 fn a_container_that_appeared_while_files_were_written_is_restarted_even_after_a_crash() {
     let mut world = converged();
     // The file is written; the ledger that says so is not.
-    world.power = Some(1);
-    world.begin(&set(2, "two"));
+    world.power = Some(2);
+    world.converge(&set(2, "two"));
     world.containers.push(container("late", &["core"]));
     world.power = None;
     let names = |plan: pconf_plan::Plan| plan.actions.into_iter().map(|action| action.name).collect::<Vec<_>>();
@@ -289,8 +288,8 @@ fn a_container_that_appeared_while_files_were_written_is_restarted_even_after_a_
 #[test]
 fn what_was_owed_is_forgotten_when_the_container_is_gone_and_verified_when_it_was_started_since() {
     let mut world = converged();
-    world.power = Some(2);
-    world.begin(&set(2, "two"));
+    world.power = Some(3);
+    world.converge(&set(2, "two"));
     let mut after_removal = world.clone();
     after_removal.containers.remove(0);
     assert!(after_removal.plan(&set(2, "two")).unwrap().is_empty());
@@ -304,25 +303,26 @@ fn going_back_before_a_restart_was_done_needs_none() {
     let mut world = converged();
     let first = set(1, "one");
     // The new file is in place; its reader still runs on the old one.
-    world.power = Some(2);
-    world.begin(&set(2, "two"));
-    let mut plan = plan(&first, &world.ledger, &world.observe(&first)).unwrap();
+    world.power = Some(3);
+    world.converge(&set(2, "two"));
+    let mut plan = world.plan_back(&first).unwrap();
     assert_eq!(plan.to_string(), "revision 1.1\n  change   core/conf/core.yml\n");
     assert!(world.ledger.owed.contains_key("core"));
     // Nor after a crash on the way back.
     world.ledger.intend(&first, Purpose::Return, &plan);
-    plan = pconf_plan::plan(&first, &world.ledger, &world.observe(&first)).unwrap();
+    plan = world.plan_back(&first).unwrap();
     assert_eq!(plan.actions, []);
     // But one that was started in between may have read the new file.
     world.start("core");
-    plan = pconf_plan::plan(&first, &world.ledger, &world.observe(&first)).unwrap();
+    plan = world.plan_back(&first).unwrap();
     assert_eq!(plan.actions.len(), 1);
 }
 
 #[test]
 fn the_ledger_survives_its_text_form() {
     let mut world = converged();
-    world.begin(&set(2, "two"));
+    world.power = Some(3);
+    world.converge(&set(2, "two"));
     let text = serde_json::to_string_pretty(&world.ledger).unwrap();
     assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), world.ledger);
     assert!(!text.contains("\"two\""), "it holds digests and no content");

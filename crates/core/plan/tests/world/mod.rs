@@ -1,71 +1,70 @@
-//! A machine in memory that carries out plans: a disk, containers that remember what they read when they started.
+//! A machine in memory that carries out plans: a disk with inodes, containers that remember what they took and of what
+//! they were made, and a follower's cycle that can be cut off before any effect.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::collections::BTreeMap;
+pub mod compose;
+pub mod follower;
+pub mod goal;
 
-use pconf_bundle::{
-    Bundle, Class, Content, Directory, EnrolmentKey, File, Keys, VerifiedBundle, open_bundle, seal_bundle,
-};
-use pconf_names::{Digest, Mode, Owner, RelativePath, RevisionId};
+use std::collections::{BTreeMap, BTreeSet};
+
+use pconf_bundle::{ComposeFile, VerifiedBundle};
+use pconf_names::{Digest, Owner, RelativePath};
 use pconf_plan::{
-    Admission, Container, ContainerState, Ledger, Observed, Obstacle, OnDisk, Plan, Purpose, Reads, Refusal, Step,
-    What, admit, places_to_look, plan, plan_owed,
+    Admission, Container, ContainerState, Ledger, Observed, Obstacle, OnDisk, Plan, Reads, Refusal, Step, admit,
+    places_to_look, plan,
 };
+
+pub use goal::{bundle, path};
 
 #[derive(Debug, Clone, Default)]
 pub struct World {
     pub disk: BTreeMap<RelativePath, Node>,
+    /// The bytes of every inode that there ever was.
+    pub inodes: Vec<String>,
     pub containers: Vec<Container>,
-    /// What each container read when it started.
-    pub memory: BTreeMap<String, BTreeMap<RelativePath, Node>>,
+    pub lives: BTreeMap<String, Life>,
+    /// What is durable of the follower's memory.
     pub ledger: Ledger,
     pub clock: u64,
     /// Effects that may still happen before the plug is pulled.
     pub power: Option<usize>,
+    /// The container that is not well after the next action on it.
+    pub failing: Option<String>,
+    /// What was done in the last cycle, in order, in the words of a printed plan.
+    pub calls: Vec<String>,
+    /// Those of them that compose left something to do for.
+    pub again: Vec<String>,
+    /// What the printed plan of the last cycle said would be done.
+    pub announced: Vec<String>,
+    /// How often the follower's memory was made durable.
+    pub saves: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
-    File(Vec<u8>, Owner, u32),
+    File { inode: usize, owner: Owner, mode: u32 },
     Folder,
     Other(&'static str),
 }
 
-pub fn path(text: &str) -> RelativePath {
-    text.parse().unwrap()
-}
-
-fn owner() -> Owner {
-    Owner { uid: 9999, gid: 9999 }
-}
-
-fn mode() -> Mode {
-    "0640".parse().unwrap()
-}
-
-pub fn bundle(number: u64, directories: &[&str], files: &[(&str, &str)]) -> VerifiedBundle {
-    let bundle = Bundle {
-        directories: directories
-            .iter()
-            .map(|text| Directory { path: path(text), owner: owner(), mode: "0750".parse().unwrap() })
-            .collect(),
-        files: files
-            .iter()
-            .map(|(text, content)| File {
-                path: path(text),
-                class: Class::Config,
-                owner: owner(),
-                mode: mode(),
-                on_change: None,
-                content: Content::from(content.as_bytes().to_vec()),
-            })
-            .collect(),
-        ..Bundle::empty(RevisionId { epoch: 1, number }, "co1".parse().unwrap(), "core".parse().unwrap())
-    };
-    // Only what was opened is verified.
-    let keys = Keys::derive("co1.1".parse().unwrap(), &EnrolmentKey::from([7; 32]));
-    let sealed = seal_bundle(&keys, &bundle, [0; 24]);
-    open_bundle(&keys, &bundle.role, bundle.revision, &sealed.bytes).unwrap()
+/// What cannot be seen of a container.
+#[derive(Debug, Clone, Default)]
+pub struct Life {
+    /// What it took last of every file that it can see: at its start, or when it was told to.
+    pub taken: BTreeMap<RelativePath, String>,
+    /// The inodes behind its mounts of single files.
+    pub mounted: BTreeMap<RelativePath, usize>,
+    /// What compose made it of.
+    pub made: Option<String>,
+    /// Whether its operator was the last to stop it.
+    pub is_stopped_by_operator: bool,
+    /// The container whose address it keeps.
+    pub upstream: Option<String>,
+    /// Files that it was not to be told of, and has not taken since.
+    pub excused: BTreeSet<RelativePath>,
+    /// How often it was stopped, started, made or told anything.
+    pub touched: usize,
 }
 
 /// A container that runs and mounts these places; `.` is the whole root.
@@ -83,21 +82,43 @@ pub fn container(name: &str, places: &[&str]) -> Container {
     }
 }
 
+/// One that compose made from `pryv.yml` of the project `p`.
+pub fn composed(name: &str, places: &[&str]) -> Container {
+    let made_from = Some(ComposeFile { file: path("pryv.yml"), project: "p".to_owned() });
+    Container { service: name.to_owned(), made_from, ..container(&format!("p_{name}_1"), places) }
+}
+
+pub fn labelled(mut container: Container, labels: &[(&str, &str)]) -> Container {
+    container.labels = labels.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    container
+}
+
+fn owner() -> Owner {
+    Owner { uid: 9999, gid: 9999 }
+}
+
 impl World {
     pub fn with(containers: Vec<Container>) -> Self {
-        Self { containers, ..Self::default() }
+        let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
+        let mut world = Self { containers, ..Self::default() };
+        for name in names {
+            world.start(&name);
+        }
+        world
     }
 
+    /// Somebody writes a file, by a rename.
     pub fn put(&mut self, at: &str, text: &str) {
         let at = path(at);
         for folder in std::iter::successors(at.parent(), RelativePath::parent) {
             self.disk.insert(folder, Node::Folder);
         }
-        self.disk.insert(at, Node::File(text.as_bytes().to_vec(), owner(), mode().bits()));
+        let inode = self.new_inode(text);
+        self.disk.insert(at, Node::File { inode, owner: owner(), mode: 0o640 });
     }
 
     pub fn give_away(&mut self, at: &str) {
-        if let Some(Node::File(_, owner, _)) = self.disk.get_mut(&path(at)) {
+        if let Some(Node::File { owner, .. }) = self.disk.get_mut(&path(at)) {
             *owner = Owner { uid: 0, gid: 0 };
         }
     }
@@ -107,7 +128,31 @@ impl World {
     }
 
     pub fn files(&self) -> Vec<&str> {
-        self.disk.iter().filter(|(_, node)| matches!(node, Node::File(..))).map(|(path, _)| path.as_str()).collect()
+        self.disk.iter().filter(|(_, node)| matches!(node, Node::File { .. })).map(|(path, _)| path.as_str()).collect()
+    }
+
+    pub fn text(&self, at: &RelativePath) -> Option<&str> {
+        match self.disk.get(at) {
+            Some(Node::File { inode, .. }) => Some(&self.inodes[*inode]),
+            _ => None,
+        }
+    }
+
+    pub fn container(&self, name: &str) -> Option<&Container> {
+        self.containers.iter().find(|container| container.name == name)
+    }
+
+    pub fn container_mut(&mut self, name: &str) -> &mut Container {
+        self.containers.iter_mut().find(|container| container.name == name).unwrap()
+    }
+
+    pub fn life(&mut self, name: &str) -> &mut Life {
+        self.lives.entry(name.to_owned()).or_default()
+    }
+
+    fn new_inode(&mut self, text: &str) -> usize {
+        self.inodes.push(text.to_owned());
+        self.inodes.len() - 1
     }
 
     fn look(&self, at: &RelativePath) -> OnDisk {
@@ -118,112 +163,91 @@ impl World {
                 None => return OnDisk::Nothing,
                 Some(Node::Folder) if step != *at => {}
                 Some(Node::Folder) => return OnDisk::Folder,
-                Some(Node::File(bytes, owner, mode)) if step == *at => {
-                    return OnDisk::File { digest: Some(Digest::of(bytes)), owner: *owner, mode: *mode };
+                Some(Node::File { inode, owner, mode }) if step == *at => {
+                    let digest = Some(Digest::of(self.inodes[*inode].as_bytes()));
+                    return OnDisk::File { digest, owner: *owner, mode: *mode };
                 }
-                Some(Node::File(..)) => return OnDisk::Obstacle(Obstacle { at: step, what: "a file" }),
+                Some(Node::File { .. }) => return OnDisk::Obstacle(Obstacle { at: step, what: "a file" }),
                 Some(Node::Other(what)) => return OnDisk::Obstacle(Obstacle { at: step, what }),
             }
         }
         OnDisk::Nothing
     }
 
-    pub fn observe(&self, goal: &VerifiedBundle) -> Observed {
-        let places = places_to_look(goal, &self.ledger);
+    pub fn observe(&self, goal: &VerifiedBundle, ledger: &Ledger) -> Observed {
+        let places = places_to_look(goal, ledger);
         Observed {
             disk: places.into_keys().map(|path| (path.clone(), self.look(&path))).collect(),
             containers: Some(self.containers.clone()),
         }
     }
 
+    /// What would be done for a goal that the leader offers.
     pub fn plan(&self, goal: &VerifiedBundle) -> Result<Plan, Refusal> {
         assert_eq!(admit(goal, &self.ledger)?, Admission::Taken);
-        plan(goal, &self.ledger, &self.observe(goal))
+        self.plan_back(goal)
     }
 
-    fn has_power(&mut self) -> bool {
-        match &mut self.power {
-            None => true,
-            Some(0) => false,
-            Some(left) => {
-                *left -= 1;
-                true
-            }
+    /// What would be done for a goal that was taken before.
+    pub fn plan_back(&self, goal: &VerifiedBundle) -> Result<Plan, Refusal> {
+        plan(goal, &self.ledger, &self.observe(goal, &self.ledger))
+    }
+
+    /// What the container sees at `at` now.
+    pub fn view(&self, container: &Container, at: &RelativePath) -> Option<&str> {
+        if container.mounts_alone(at) {
+            return self.lives[&container.name].mounted.get(at).map(|inode| self.inodes[*inode].as_str());
         }
+        self.text(at).filter(|_| container.can_read(at))
     }
 
+    /// A start: mounts show what has their names now, and everything is read.
     pub fn start(&mut self, name: &str) {
         self.clock += 1;
-        let clock = self.clock.to_string();
-        let disk = &self.disk;
-        if let Some(container) = self.containers.iter_mut().find(|container| container.name == name) {
-            container.state = ContainerState::Up;
-            container.started = clock;
-            let memory = disk.iter().filter(|(path, _)| container.can_read(path));
-            let memory = memory.map(|(path, node)| (path.clone(), node.clone())).collect();
-            self.memory.insert(name.to_owned(), memory);
-        }
+        let started = self.clock.to_string();
+        let container = self.container_mut(name);
+        container.state = ContainerState::Up;
+        container.started = started;
+        let container = container.clone();
+        let mounted = container.reads.iter().filter_map(|reads| match reads {
+            Reads::Within(place) => match self.disk.get(place) {
+                Some(Node::File { inode, .. }) => Some((place.clone(), *inode)),
+                _ => None,
+            },
+            Reads::Everything => None,
+        });
+        let mounted = mounted.collect();
+        let life = self.life(name);
+        life.mounted = mounted;
+        life.is_stopped_by_operator = false;
+        life.touched += 1;
+        self.read(&container);
     }
 
-    /// The container reads its files without being started.
-    fn reread(&mut self, name: &str) {
-        if let Some(container) = self.containers.iter().find(|container| container.name == name) {
-            let memory = self.disk.iter().filter(|(path, _)| container.can_read(path));
-            self.memory.insert(name.to_owned(), memory.map(|(path, node)| (path.clone(), node.clone())).collect());
-        }
+    /// The container takes all that it sees.
+    pub fn read(&mut self, container: &Container) {
+        let places: BTreeSet<&RelativePath> =
+            self.disk.keys().chain(self.lives[&container.name].mounted.keys()).collect();
+        let taken = places.into_iter().filter_map(|at| Some((at.clone(), self.view(container, at)?.to_owned())));
+        let taken = taken.collect();
+        let upstream = self.container("p_web_1").map(|web| web.id.clone());
+        let excused = self.lives[&container.name].excused.iter();
+        // No reload reaches the new inode of a file that it was not to be told of.
+        let excused = excused.filter(|at| self.view(container, at) != self.text(at)).cloned().collect();
+        let life = self.life(&container.name);
+        (life.taken, life.upstream, life.excused) = (taken, upstream, excused);
     }
 
-    /// Intent, files and actions; `false` when the plug was pulled.
-    pub fn begin(&mut self, goal: &VerifiedBundle) -> bool {
-        let plan = self.plan(goal).unwrap();
-        self.ledger.intend(goal, Purpose::Goal, &plan);
-        for stop in &plan.stops {
-            if !self.has_power() {
-                return false;
-            }
-            let container = self.containers.iter_mut().find(|container| container.name == stop.name).unwrap();
-            container.state = ContainerState::Stopped;
-        }
-        for step in &plan.steps {
-            if !self.has_power() {
-                return false;
-            }
-            self.take(goal, step);
-        }
-        if !self.has_power() {
-            return false;
-        }
-        self.ledger.written(goal, &self.containers);
-        for action in plan_owed(goal, &self.ledger, &self.containers).actions {
-            if !self.has_power() {
-                return false;
-            }
-            match action.what {
-                What::Verify => {}
-                What::Signal(_) | What::Exec(_) => self.reread(&action.name),
-                What::Restart | What::Start => self.start(&action.name),
-                What::Recreate { .. } => {
-                    let container = self.containers.iter_mut().find(|container| container.name == action.name);
-                    container.unwrap().id += "'";
-                    self.start(&action.name);
-                }
-                What::Remove => self.containers.retain(|container| container.name != action.name),
-            }
-            if !self.has_power() {
-                return false;
-            }
-            self.ledger.paid(&action.name);
-        }
-        true
+    pub fn stop(&mut self, name: &str, is_by_operator: bool) {
+        self.container_mut(name).state = ContainerState::Stopped;
+        let life = self.life(name);
+        life.is_stopped_by_operator = is_by_operator;
+        life.touched += 1;
     }
 
-    /// One whole cycle; `false` when the plug was pulled.
-    pub fn converge(&mut self, goal: &VerifiedBundle) -> bool {
-        let done = self.begin(goal);
-        if done {
-            self.ledger.finish(&self.containers);
-        }
-        done
+    pub fn remove(&mut self, name: &str) {
+        self.containers.retain(|container| container.name != name);
+        self.lives.remove(name);
     }
 
     fn take(&mut self, goal: &VerifiedBundle, step: &Step) {
@@ -232,22 +256,45 @@ impl World {
                 assert!(path.parent().is_none_or(|parent| self.disk.get(&parent) == Some(&Node::Folder)), "{path}");
                 assert_eq!(self.disk.insert(path.clone(), Node::Folder), None, "{path}");
             }
-            Step::WriteFile { path, replaces, .. } => {
+            Step::WriteFile { path, replaces, in_place } => {
                 assert!(path.parent().is_none_or(|parent| self.disk.get(&parent) == Some(&Node::Folder)), "{path}");
                 let file = goal.files.iter().find(|file| file.path == *path).unwrap();
-                let node = Node::File(file.content.as_bytes().to_vec(), file.owner, file.mode.bits());
+                let text = std::str::from_utf8(file.content.as_bytes()).unwrap();
+                self.nobody_watches(goal, path);
+                let inode = match self.disk.get(path) {
+                    Some(Node::File { inode, .. }) if *in_place => {
+                        let inode = *inode;
+                        text.clone_into(&mut self.inodes[inode]);
+                        inode
+                    }
+                    _ => self.new_inode(text),
+                };
+                let node = Node::File { inode, owner: file.owner, mode: file.mode.bits() };
                 assert_eq!(self.disk.insert(path.clone(), node).is_some(), *replaces, "{path}");
             }
             Step::SetPermission { path, owner, mode } => match self.disk.get_mut(path) {
-                Some(Node::File(_, is, bits)) => (*is, *bits) = (*owner, mode.bits()),
+                Some(Node::File { owner: is, mode: bits, .. }) => (*is, *bits) = (*owner, mode.bits()),
                 other => panic!("{path}: {other:?}"),
             },
-            Step::RemoveFile { path } => assert!(matches!(self.disk.remove(path), Some(Node::File(..))), "{path}"),
+            Step::RemoveFile { path } => {
+                self.nobody_watches(goal, path);
+                assert!(matches!(self.disk.remove(path), Some(Node::File { .. })), "{path}");
+            }
             Step::RemoveFolder { path } => {
+                let mounts = |each: &Container| each.reads.contains(&Reads::Within(path.clone()));
+                assert!(!self.containers.iter().any(mounts), "somebody mounts {path}");
                 if !self.disk.keys().any(|each| each != path && each.is_within(path)) {
                     assert_eq!(self.disk.remove(path), Some(Node::Folder), "{path}");
                 }
             }
+        }
+    }
+
+    /// No container runs that must not see the file changing.
+    fn nobody_watches(&self, goal: &VerifiedBundle, path: &RelativePath) {
+        for container in self.containers.iter().filter(|each| each.state == ContainerState::Up && each.can_read(path)) {
+            let how = goal::manner(goal, container, path);
+            assert_ne!(how, pconf_bundle::OnChange::StopFirst, "{} runs while {path} changes", container.name);
         }
     }
 }
