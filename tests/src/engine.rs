@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 
@@ -138,6 +138,16 @@ impl Engine {
             Some((name.to_owned(), deed))
         });
         Ok(deeds.filter(|(name, _)| name.starts_with(&self.prefix)).collect())
+    }
+
+    /// When a container was first started since then, counted from that moment.
+    pub fn first_start(&self, container: &str, since: Moment) -> Result<Duration> {
+        let text = Program::named("docker")
+            .args(["events", "--filter", "event=start", "--filter", &format!("container={container}")])
+            .args(["--format", "{{ .TimeNano }}", "--since", &show(since), "--until", &show(self.moment()?)])
+            .succeed()?;
+        let first: u128 = text.lines().next().context("it was not started")?.parse()?;
+        Ok(Duration::from_nanos(u64::try_from(first.saturating_sub(since.0))?))
     }
 
     /// A file as a stand-in's container sees it at this moment, whatever the service has read.
