@@ -87,6 +87,12 @@ pub enum DebtState {
     },
 }
 
+impl Change {
+    fn remains(&self, goal: &Bundle, path: &RelativePath) -> bool {
+        self.was == Was::Unknown || self.was != Was::in_goal(goal, path)
+    }
+}
+
 impl Made {
     /// The service that compose made a container for.
     pub(crate) fn of(container: &Container) -> Option<Self> {
@@ -165,10 +171,13 @@ impl Debt {
     pub fn remaining(&self, goal: &Bundle, container: Option<&Container>) -> BTreeMap<RelativePath, Change> {
         let is_as_before = container.is_some_and(|container| self.is_as_before(container));
         let mut files = self.files.clone();
-        files.retain(|path, change| {
-            !is_as_before || change.was == Was::Unknown || change.was != Was::in_goal(goal, path)
-        });
+        files.retain(|path, change| !is_as_before || change.remains(goal, path));
         files
+    }
+
+    /// Whether any file is another one in `goal` than it was.
+    pub(crate) fn has_changes(&self, goal: &Bundle) -> bool {
+        self.files.iter().any(|(path, change)| change.remains(goal, path))
     }
 
     /// Whether the container runs as it did before the first change.

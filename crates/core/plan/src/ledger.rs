@@ -190,6 +190,9 @@ impl Ledger {
         for (path, was) in &plan.changes {
             self.changing.insert(path.clone(), *was);
         }
+        for path in &plan.made {
+            self.files.extend(self.intended.remove_entry(path));
+        }
         for (path, record) in records(goal) {
             if !self.files.contains_key(&path) {
                 self.intended.insert(path, record);

@@ -46,6 +46,9 @@ pub struct Plan {
     /// The containers that will show an older form of a file, by name.
     #[serde(skip)]
     pub loose: BTreeMap<String, Loose>,
+    /// The files that an unfinished writing has made: they are ours from now on, whatever is meant to be written there next.
+    #[serde(skip)]
+    pub(crate) made: BTreeSet<RelativePath>,
     /// The files that are not as we left them: a single mount of one may show something else.
     #[serde(skip)]
     pub(crate) doubtful: BTreeSet<RelativePath>,
@@ -113,6 +116,7 @@ impl Plan {
             changes: BTreeMap::new(),
             debts: BTreeMap::new(),
             loose: BTreeMap::new(),
+            made: BTreeSet::new(),
             doubtful: BTreeSet::new(),
         }
     }
@@ -174,6 +178,11 @@ pub fn plan(goal: &Bundle, ledger: &Ledger, observed: &Observed) -> Result<Plan,
     }
     let mut plan = Plan { steps: steps(goal, ledger, &leaving, observed), ..Plan::nothing(goal.revision) };
     plan.changes = changes(goal, &plan, ledger, observed);
+    let stands = |path: &RelativePath, record: &Record| {
+        Was::seen(observed.disk.get(path)) == Was::Bytes(record.digest)
+    };
+    let made = ledger.intended.iter().filter(|(path, record)| stands(path, record));
+    plan.made = made.map(|(path, _)| path.clone()).collect();
     plan.doubtful = doubtful(goal, ledger, observed);
     if let Some(containers) = &observed.containers {
         decide(goal, ledger, containers, &mut plan);

@@ -22,6 +22,8 @@ pub(crate) fn make_what_is_missing(scene: &Scene, plan: &mut Plan) {
             continue;
         }
         let owed = ledger.owed.iter().find(|(_, debt)| debt.made.as_ref() == Some(&made));
+        // One that was never there is owed only as long as its file is another one than before.
+        let owed = owed.filter(|(_, debt)| debt.before.is_some() || debt.has_changes(goal));
         let is_new = plan.changes.contains_key(&file) && !ledger.definitions.contains_key(&key(&file, name));
         if !(is_declared || is_new || owed.is_some()) {
             continue;

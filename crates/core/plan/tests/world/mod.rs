@@ -261,6 +261,7 @@ impl World {
                 let file = goal.files.iter().find(|file| file.path == *path).unwrap();
                 let text = std::str::from_utf8(file.content.as_bytes()).unwrap();
                 self.nobody_watches(goal, path);
+                self.excuse(goal, path);
                 let inode = match self.disk.get(path) {
                     Some(Node::File { inode, .. }) if *in_place => {
                         let inode = *inode;
@@ -278,6 +279,7 @@ impl World {
             },
             Step::RemoveFile { path } => {
                 self.nobody_watches(goal, path);
+                self.excuse(goal, path);
                 assert!(matches!(self.disk.remove(path), Some(Node::File { .. })), "{path}");
             }
             Step::RemoveFolder { path } => {
@@ -286,6 +288,15 @@ impl World {
                 if !self.disk.keys().any(|each| each != path && each.is_within(path)) {
                     assert_eq!(self.disk.remove(path), Some(Node::Folder), "{path}");
                 }
+            }
+        }
+    }
+
+    /// Those that look by themselves are not told of a change.
+    fn excuse(&mut self, goal: &VerifiedBundle, path: &RelativePath) {
+        for container in self.containers.clone().iter().filter(|each| each.can_read(path)) {
+            if goal::manner(goal, container, path) == pconf_bundle::OnChange::None {
+                self.life(&container.name).excused.insert(path.clone());
             }
         }
     }
