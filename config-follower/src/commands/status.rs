@@ -27,6 +27,10 @@ struct Told {
     ledger: Ledger,
     status: Status,
     standing: Vec<Standing>,
+    /// The revision whose files are all there, as seen now.
+    on_disk: Option<RevisionId>,
+    /// What is seen of them where no cycle has seen it yet.
+    drift: Option<&'static str>,
     /// Why the engine could not be asked.
     blind: Option<String>,
 }
@@ -67,20 +71,28 @@ async fn look(config: &Config) -> anyhow::Result<Told> {
         Ok(containers) => (containers.unwrap_or_default(), None),
         Err(error) => (Vec::new(), Some(pconf_daemon::Chain(&error).to_string())),
     };
-    let standing = ledger.standing(status.desired, &containers);
-    Ok(Told { ledger, status, standing, blind })
+    // What was written may have been changed since, and no cycle have seen it yet.
+    let disk = machine.look(ledger.places_of_ours()).await;
+    let is_as_left = disk.is_ok_and(|disk| ledger.drift(&disk, None).is_empty());
+    let on_disk = ledger.on_disk().filter(|_| is_as_left);
+    let mut standing = ledger.standing(status.desired, &containers);
+    for each in &mut standing {
+        each.on_disk = on_disk;
+    }
+    let drift = (on_disk != ledger.on_disk()).then_some("files are not as they were left: see `config-follower drift`");
+    Ok(Told { ledger, status, standing, on_disk, drift, blind })
 }
 
 fn as_json(config: &Config, told: &Told) -> Value {
-    let Told { ledger, status, standing, blind } = told;
+    let Told { ledger, status, standing, on_disk, drift, blind } = told;
     json!({
         "machine": config.keys.id().machine,
         "role": config.role,
         "leader": config.leader.to_string(),
         "desired": status.desired,
-        "onDisk": ledger.on_disk(),
+        "onDisk": on_disk,
         "running": ledger.running(),
-        "gap": ledger.gap(status.desired),
+        "gap": ledger.gap(status.desired).or(drift.map(str::to_owned)),
         "standing": standing,
         "services": status.services,
         "owed": ledger.owed,
@@ -95,7 +107,7 @@ fn as_json(config: &Config, told: &Told) -> Value {
 }
 
 fn text(config: &Config, told: &Told) -> String {
-    let Told { ledger, status, standing, blind } = told;
+    let Told { ledger, status, standing, on_disk, drift, blind } = told;
     let revision = |revision: Option<RevisionId>| revision.map_or_else(|| "-".to_owned(), |id| id.to_string());
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -104,7 +116,7 @@ fn text(config: &Config, told: &Told) -> String {
     };
     line("machine", format!("{} ({})", config.keys.id().machine, config.role));
     line("desired", revision(status.desired));
-    line("on disk", revision(ledger.on_disk()));
+    line("on disk", revision(*on_disk));
     line("running", revision(ledger.running()));
     let contact = status.last_contact.as_deref().map_or("never heard".to_owned(), |at| format!("last heard {at}"));
     line("leader", format!("{}, {contact}", config.leader));
@@ -119,6 +131,9 @@ fn text(config: &Config, told: &Told) -> String {
     }
     if let Some(blind) = blind {
         line("engine", blind.clone());
+    }
+    if let Some(drift) = drift.filter(|_| status.drift.is_empty()) {
+        line("drift", drift.to_owned());
     }
     for drift in &status.drift {
         line("drift", format!("{}  {} since {}", drift.what, drift.how, drift.since));
