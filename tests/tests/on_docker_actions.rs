@@ -364,6 +364,13 @@ fn compose_makes_anew_what_means_something_else_and_nothing_else() -> Result<()>
     platform.roll_out(|platform| platform.write_set(&set("green", "web proxy")?.text("app/services.yml", &alike)))?;
     assert_eq!(changed(&seventh, &lives(&engine, &["web", "proxy"])?), ["web"], "{}", platform.logs());
     assert_eq!(environment("web")?, "green");
+
+    // The whole file goes, and with it all that was made from it.
+    let without = set("green", "web proxy")?.without("app/services.yml").edit("app/role.json", |role| {
+        drop(role.as_object_mut().and_then(|role| role.remove("compose")));
+    })?;
+    platform.roll_out(|platform| platform.write_set(&without))?;
+    assert_eq!(engine.running()?, [""; 0], "{}", platform.logs());
     Ok(())
 }
 

@@ -278,3 +278,85 @@ fn a_service_that_answers_that_it_is_ill() -> Result<()> {
         limit: LIMIT,
     })
 }
+
+/// Services of a compose file: one whose environment file changes, one that breaks, one that goes, one that comes, one
+/// that stays as it is.
+fn compose_set(engine: &Engine, breaks: Option<&str>) -> Result<TemplateSet> {
+    let prefix = engine.prefix();
+    let mut text = "version: '2.4'\nservices:\n".to_owned();
+    let mut service = |name: &str, image: &str, more: &str| {
+        text +=
+            &format!("  {name}:\n    image: {image}\n    container_name: {prefix}{name}\n    network_mode: bridge\n");
+        text += &format!("    volumes: ['./conf:/app/conf:ro']\n{more}");
+    };
+    service("web", "pconf/standin", "    env_file: web.env\n");
+    match breaks {
+        None => service("breaks", "pconf/standin", ""),
+        Some(image) if image.ends_with("absent") => service("breaks", image, ""),
+        Some(listen) => service("breaks", "pconf/standin", &format!("    environment: ['STANDIN_LISTEN={listen}']\n")),
+    }
+    service("still", "pconf/standin", "");
+    service(if breaks.is_none() { "goes" } else { "comes" }, "pconf/standin", "");
+    let colour = if breaks.is_none() { "red" } else { "blue" };
+    let project = prefix.trim_end_matches('-');
+    TemplateSet::little()
+        .text("app/conf/service.conf", "the same\n")
+        .text("app/web.env", &format!("COLOUR={colour}\n"))
+        .text("app/services.yml", &text)
+        .compose("app", "services.yml", project)
+}
+
+fn breaks_a_compose_service(breaks: &str, reason: &str) -> Result<()> {
+    let engine = Engine::here()?;
+    let mut platform = Platform::little(&compose_set(&engine, None)?, &["a"])?;
+    platform.machine("a")?.configure("docker", json!("/var/run/docker.sock"))?;
+    platform.start()?;
+    platform.machine("a")?.stop()?;
+    let name = |service: &str| format!("{}{service}", engine.prefix());
+    let picture = || -> Result<Vec<String>> {
+        let all = ["web", "breaks", "still", "goes"].iter().map(|service| {
+            let running =
+                "{{ .Name }} {{ .State.Status }} {{ json .Config.Env }} {{ .Config.Image }} {{ json .Mounts }}";
+            engine.inspect(&name(service), running)
+        });
+        all.collect()
+    };
+    let life = |service: &str| engine.inspect(&name(service), "{{ .Id }} {{ .State.StartedAt }}");
+    let (good, before) = (platform.revision()?, picture()?);
+    let (tree, still) = (platform.machine("a")?.tree()?, life("still")?);
+
+    let bad = platform.publish(|platform| platform.write_set(&compose_set(&engine, Some(breaks))?))?;
+    let begun = Instant::now();
+    let once = platform.machine("a")?.command("once")?.end()?;
+    eprintln!("`{reason}`: back {} ms after the first look", begun.elapsed().as_millis());
+    assert_eq!(once.code, Some(4), "{once:?}");
+    ensure!(once.errors.contains(reason) && once.errors.contains(&good) && once.errors.contains(&bad), "{once:?}");
+    assert_eq!(picture()?, before, "{once:?}");
+    let shown = |tree: promises::Tree| -> Vec<_> {
+        tree.into_iter().map(|(path, entry)| (path, format!("{entry:?}"))).collect()
+    };
+    assert_eq!(shown(platform.machine("a")?.tree()?), shown(tree));
+    assert_eq!(life("still")?, still);
+    let mut names: Vec<_> = ["web", "breaks", "still", "goes"].map(name).into();
+    names.sort();
+    assert_eq!(engine.running()?, names, "what came with the revision has gone with it");
+
+    platform.machine("a")?.start()?;
+    platform.roll_out(|platform| platform.write_set(&compose_set(&engine, Some("0.0.0.0:7777"))?))?;
+    let mut names: Vec<_> = ["web", "breaks", "still", "comes"].map(name).into();
+    names.sort();
+    assert_eq!(engine.running()?, names);
+    assert_eq!(get(engine.standin(&name("web"))?, "/environment/COLOUR")?.text(), "blue");
+    assert_eq!(life("still")?, still);
+    platform.machine("a")?.stop().map(drop)
+}
+
+#[test]
+fn a_compose_service_that_ends_as_it_is_made_anew() -> Result<()> {
+    breaks_a_compose_service("nonsense", "exited with code 2")
+}
+
+#[test]
+fn a_compose_service_whose_image_does_not_exist() -> Result<()> {
+    breaks_a_compose_service("pconf/absent", "compose ended with code 1")
+}
