@@ -7,7 +7,7 @@ use pconf_names::RelativePath;
 use serde::Serialize;
 
 use crate::manner::Manner;
-use crate::observed::{Container, Reads};
+use crate::observed::{Container, ContainerState, Reads};
 
 /// The application's judgement of files that are not in place yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,7 +41,7 @@ pub struct Action {
     pub id: Option<String>,
     /// Its name; the service's where there is no container yet.
     pub name: String,
-    /// Its last start when this was decided; `None` where there is no container yet.
+    /// Its last start, if it ran when this was decided.
     pub started: Option<String>,
     /// What is done.
     pub what: What,
@@ -110,7 +110,7 @@ impl Action {
         Self {
             id: Some(container.id.clone()),
             name: container.name.clone(),
-            started: Some(container.started.clone()),
+            started: (container.state == ContainerState::Up).then(|| container.started.clone()),
             what,
             files: BTreeSet::new(),
             upstreams: BTreeSet::new(),

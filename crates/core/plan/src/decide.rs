@@ -116,7 +116,8 @@ impl Scene<'_> {
             return;
         }
         let strongest = remaining.values().map(|change| change.how.clone()).max();
-        let how = strongest.max((!debt.upstreams.is_empty()).then(|| manner.for_upstreams())).unwrap_or(OnChange::Restart);
+        let how =
+            strongest.max((!debt.upstreams.is_empty()).then(|| manner.for_upstreams())).unwrap_or(OnChange::Restart);
         let is_read = |path: &RelativePath| container.can_read(path) && manner.takes(goal, path) != OnChange::None;
         let must_start = remaining.keys().any(is_read) || !debt.upstreams.is_empty();
         let files: BTreeSet<RelativePath> = remaining.into_keys().chain(to_stop.iter().cloned()).collect();
@@ -141,13 +142,7 @@ impl Scene<'_> {
         }
         let (upstreams, overdue) = (debt.upstreams.clone(), earlier.is_some() && taken.is_none());
         plan.debts.insert(name, debt);
-        plan.actions.push(Action {
-            files,
-            upstreams,
-            overdue,
-            must_start,
-            ..Action::on(container, manner, what)
-        });
+        plan.actions.push(Action { files, upstreams, overdue, must_start, ..Action::on(container, manner, what) });
         self.try_first(container, plan);
     }
 
@@ -189,9 +184,8 @@ impl Scene<'_> {
     /// The files that change now and that the container must not see changing.
     fn files_to_stop_for(&self, container: &Container, plan: &Plan) -> BTreeSet<RelativePath> {
         let manner = self.manner(container);
-        let is_held = |path: &&RelativePath| {
-            container.can_read(path) && manner.takes(self.goal, path) == OnChange::StopFirst
-        };
+        let is_held =
+            |path: &&RelativePath| container.can_read(path) && manner.takes(self.goal, path) == OnChange::StopFirst;
         let now = plan.written().chain(plan.removed()).filter(is_held);
         now.filter(|_| container.state == ContainerState::Up).cloned().collect()
     }

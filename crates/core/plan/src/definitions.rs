@@ -21,12 +21,10 @@ impl<'a> Definitions<'a> {
     pub(crate) fn of(goal: &'a Bundle, containers: &[Container]) -> Self {
         let made_from = containers.iter().filter_map(|container| container.made_from.as_ref());
         let all = goal.compose.iter().chain(made_from);
-        let projects: BTreeSet<_> =
-            all.map(|ComposeFile { file, project }| (file.clone(), project.clone())).collect();
+        let projects: BTreeSet<_> = all.map(|ComposeFile { file, project }| (file.clone(), project.clone())).collect();
         let concerned = goal.files.iter().filter(|file| projects.iter().any(|(path, _)| *path == file.path));
-        let read = concerned.filter_map(|file| {
-            Some((file.path.clone(), compose_services(&file.path, file.content.as_bytes())?))
-        });
+        let read = concerned
+            .filter_map(|file| Some((file.path.clone(), compose_services(&file.path, file.content.as_bytes())?)));
         let services = read.collect();
         Self { goal, projects, services }
     }
@@ -45,9 +43,8 @@ impl<'a> Definitions<'a> {
     pub(crate) fn all(&self) -> impl Iterator<Item = (ComposeFile, &String, &ComposeService)> {
         self.projects.iter().flat_map(|(file, project)| {
             let services = self.services.get(file).into_iter().flat_map(|services| &services.0);
-            services.map(|(name, service)| {
-                (ComposeFile { file: file.clone(), project: project.clone() }, name, service)
-            })
+            services
+                .map(|(name, service)| (ComposeFile { file: file.clone(), project: project.clone() }, name, service))
         })
     }
 

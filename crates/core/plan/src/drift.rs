@@ -28,7 +28,11 @@ impl Ledger {
 
     /// What differs from how it was left, sorted; `disk` tells what stands at [`Ledger::places_of_ours`].
     #[must_use]
-    pub fn drift(&self, disk: &BTreeMap<RelativePath, OnDisk>, containers: Option<&BTreeMap<String, ContainerState>>) -> Vec<Drifted> {
+    pub fn drift(
+        &self,
+        disk: &BTreeMap<RelativePath, OnDisk>,
+        containers: Option<&BTreeMap<String, ContainerState>>,
+    ) -> Vec<Drifted> {
         let mut found: Vec<Drifted> = Vec::new();
         let mut add = |what: &str, how: &str, is_file| {
             found.push(Drifted { what: what.to_owned(), how: how.to_owned(), is_file });

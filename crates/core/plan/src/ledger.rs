@@ -290,8 +290,9 @@ impl Ledger {
             let Some(debt) = self.owed.get_mut(&action.name) else { continue };
             match &action.what {
                 What::Signal(_) | What::Exec(_) => debt.before = None,
+                // What stands still already was stopped by somebody.
                 What::Restart | What::Start | What::Recreate { .. } | What::Remove => {
-                    debt.begun.clone_from(&action.started);
+                    debt.begun = action.started.clone().or(debt.begun.take());
                 }
                 What::Verify => {}
             }

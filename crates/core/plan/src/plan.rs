@@ -178,9 +178,7 @@ pub fn plan(goal: &Bundle, ledger: &Ledger, observed: &Observed) -> Result<Plan,
     }
     let mut plan = Plan { steps: steps(goal, ledger, &leaving, observed), ..Plan::nothing(goal.revision) };
     plan.changes = changes(goal, &plan, ledger, observed);
-    let stands = |path: &RelativePath, record: &Record| {
-        Was::seen(observed.disk.get(path)) == Was::Bytes(record.digest)
-    };
+    let stands = |path: &RelativePath, record: &Record| Was::seen(observed.disk.get(path)) == Was::Bytes(record.digest);
     let made = ledger.intended.iter().filter(|(path, record)| stands(path, record));
     plan.made = made.map(|(path, _)| path.clone()).collect();
     plan.doubtful = doubtful(goal, ledger, observed);

@@ -60,7 +60,8 @@ impl World {
         let touched = self.lives.get(&name).map_or(0, |life| life.touched);
         let reads = self.container(&name).map(|container| (container.reads.clone(), container.labels.clone()));
         self.remove(&name);
-        let mut container = composed(service, &PLACES.iter().find(|(name, _)| *name == service).map_or(vec![], |p| p.1.to_vec()));
+        let mut container =
+            composed(service, &PLACES.iter().find(|(name, _)| *name == service).map_or(vec![], |p| p.1.to_vec()));
         if let Some((reads, labels)) = reads {
             (container.reads, container.labels) = (reads, labels);
         }

@@ -27,6 +27,7 @@ impl World {
         let mut memory = self.ledger.clone();
         let plan = plan(goal, &memory, &self.observe(goal, &memory)).unwrap();
         self.announced = announced(&plan.to_string());
+        self.planned = Some(plan.clone());
         if plan.is_empty() {
             memory.intend(goal, purpose, &plan);
             memory.written(goal, &self.containers);

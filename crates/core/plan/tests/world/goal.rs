@@ -1,5 +1,7 @@
 //! Bundles that were sealed and opened, and what they say of a container.
 
+use std::sync::LazyLock;
+
 use pconf_bundle::{
     Bundle, Class, ComposeFile, Content, Directory, EnrolmentKey, File, Keys, OnChange, ServiceRule, VerifiedBundle,
     open_bundle, seal_bundle,
@@ -58,9 +60,10 @@ pub fn declared(number: u64, files: &[(&str, &str)]) -> VerifiedBundle {
 
 /// Only what was opened is verified.
 pub fn verified(bundle: &Bundle) -> VerifiedBundle {
-    let keys = Keys::derive("co1.1".parse().unwrap(), &EnrolmentKey::from([7; 32]));
-    let sealed = seal_bundle(&keys, bundle, [0; 24]);
-    open_bundle(&keys, &bundle.role, bundle.revision, &sealed.bytes).unwrap()
+    static KEYS: LazyLock<Keys> =
+        LazyLock::new(|| Keys::derive("co1.1".parse().unwrap(), &EnrolmentKey::from([7; 32])));
+    let sealed = seal_bundle(&KEYS, bundle, [0; 24]);
+    open_bundle(&KEYS, &bundle.role, bundle.revision, &sealed.bytes).unwrap()
 }
 
 /// How a container takes a change of a file: what its label says, else the last rule that matches, unless the file says so.
@@ -70,7 +73,8 @@ pub fn manner(goal: &Bundle, container: &Container, path: &RelativePath) -> OnCh
 }
 
 pub fn own_manner(goal: &Bundle, container: &Container) -> OnChange {
-    let named = |rule: &&ServiceRule| [container.name.as_str(), &container.service, "*"].contains(&rule.service.as_str());
+    let named =
+        |rule: &&ServiceRule| [container.name.as_str(), &container.service, "*"].contains(&rule.service.as_str());
     let rules = goal.services.iter().filter(named).filter_map(|rule| rule.on_change.clone());
     let label = container.labels.get("on-change").map(|text| word(text));
     label.or(rules.last()).unwrap_or(OnChange::Restart)

@@ -35,6 +35,8 @@ pub struct World {
     pub calls: Vec<String>,
     /// Those of them that compose left something to do for.
     pub again: Vec<String>,
+    /// The plan of the last cycle.
+    pub planned: Option<Plan>,
     /// What the printed plan of the last cycle said would be done.
     pub announced: Vec<String>,
     /// How often the follower's memory was made durable.
