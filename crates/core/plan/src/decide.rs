@@ -50,10 +50,11 @@ pub(crate) fn decide(goal: &Bundle, ledger: &Ledger, containers: &[Container], p
     put_in_order(&scene, plan);
     plan.untouched.sort_unstable();
     let is_read = |path: &RelativePath| {
-        scene.containers.iter().any(|container| {
-            let service = scene.definitions.service_of(container);
-            container.reads_or_is_made_from(path) || service.is_some_and(|service| service.env_files.contains(path))
-        }) || plan.actions.iter().any(|action| action.files.contains(path))
+        scene.containers.iter().any(|container| container.reads_or_is_made_from(path))
+            || scene
+                .definitions
+                .all()
+                .any(|(compose, _, service)| compose.file == *path || service.env_files.contains(path))
     };
     plan.read_by_nothing = plan.written().filter(|path| !is_read(path)).cloned().collect();
 }

@@ -6,7 +6,8 @@ mod world;
 use pconf_names::RevisionId;
 use pconf_plan::{ContainerState, DebtState, Ledger, Purpose, Refusal, What, plan};
 use world::follower::End;
-use world::{World, bundle, container, path};
+use world::goal::bundle;
+use world::{World, container, path};
 
 /// A machine with the usual containers, carried to revision 1.
 fn converged() -> World {
@@ -106,31 +107,33 @@ revision 1.2
 
 #[test]
 fn files_that_left_the_set_go_and_their_folders_too_but_nothing_else() {
-    let mut world = converged();
+    let mut world = World::with(vec![container("core", &["core/conf"]), container("hfs", &["hfs/conf"])]);
+    world.converge(&bundle(
+        1,
+        &["core/data"],
+        &[("core/conf/core.yml", "one"), ("dns/conf/dns.json", "d"), ("hfs/conf/hfs.yml", "hfs"), ("pryv.yml", "p")],
+    ));
     world.put("core/conf/theirs.yml", "theirs");
     world.put("core/data/file", "theirs");
     let fewer = bundle(2, &["core/data"], &[("pryv.yml", "p")]);
+    // A folder that a container mounts stays: without it the container could not be started.
     assert_eq!(
         world.plan(&fewer).unwrap().to_string(),
         "\
 revision 1.2
 \x20 remove   core/conf/core.yml
+\x20 remove   dns/conf/dns.json
 \x20 remove   hfs/conf/hfs.yml
-\x20 remove   nginx/conf/nginx.conf
-\x20 remove   nginx/conf/  (if nothing is left in it)
-\x20 remove   nginx/  (if nothing is left in it)
-\x20 remove   hfs/conf/  (if nothing is left in it)
-\x20 remove   hfs/  (if nothing is left in it)
-\x20 remove   core/conf/  (if nothing is left in it)
+\x20 remove   dns/conf/  (if nothing is left in it)
+\x20 remove   dns/  (if nothing is left in it)
 \x20 restart  core  (reads core/conf/core.yml)
 \x20 restart  hfs  (reads hfs/conf/hfs.yml)
-\x20 restart  proxy  (reads nginx/conf/nginx.conf)
-\x20 downtime core, hfs, proxy, until each is up again
+\x20 downtime core, hfs, until each is up again
 "
     );
     world.converge(&fewer);
     assert_eq!(world.files(), ["core/conf/theirs.yml", "core/data/file", "pryv.yml"]);
-    assert!(!world.disk.contains_key(&path("hfs")));
+    assert!(!world.disk.contains_key(&path("dns")));
 }
 
 #[test]

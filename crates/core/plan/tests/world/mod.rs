@@ -15,7 +15,7 @@ use pconf_plan::{
     places_to_look, plan,
 };
 
-pub use goal::{bundle, path};
+pub use goal::path;
 
 #[derive(Debug, Clone, Default)]
 pub struct World {
