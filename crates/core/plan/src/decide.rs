@@ -143,7 +143,7 @@ impl Scene<'_> {
         }
         let (upstreams, overdue) = (debt.upstreams.clone(), earlier.is_some() && taken.is_none());
         plan.debts.insert(name, debt);
-        plan.actions.push(Action { files, upstreams, overdue, must_start, ..Action::on(container, manner, what) });
+        plan.actions.push(Action { files, upstreams, must_start, overdue, ..Action::on(container, manner, what) });
         self.try_first(container, plan);
     }
 

@@ -32,15 +32,17 @@ pub(crate) fn make_what_is_missing(scene: &Scene, plan: &mut Plan) {
         let called = owed.map_or_else(usual, |(called, _)| called.clone());
         let manner = Manner::of_service(&[name, &called], &goal.services);
         let was = plan.changes.get(&file).copied().unwrap_or(Was::Unknown);
-        let change = BTreeMap::from([(file.clone(), Change { was, how: OnChange::Recreate })]);
+        let change = BTreeMap::from([(file, Change { was, how: OnChange::Recreate })]);
         let debt = Debt { made: Some(made.clone()), ..Debt::new(change, None) };
-        plan.debts.insert(called.clone(), owed.map_or(debt.clone(), |(_, owed)| debt.join(owed)));
+        let debt = owed.map_or(debt.clone(), |(_, owed)| debt.join(owed));
+        let files: BTreeSet<_> = debt.files.keys().cloned().collect();
+        plan.debts.insert(called.clone(), debt);
         plan.actions.push(Action {
             id: None,
             name: called,
             started: None,
             what: made.recreate(),
-            files: BTreeSet::from([file]),
+            files,
             upstreams: BTreeSet::new(),
             must_start: false,
             overdue: owed.is_some(),

@@ -301,13 +301,12 @@ impl History {
                 self.world.compose_up(service);
                 self.stopped.remove(name);
             }
-            Some(_) => {}
             None if self.world.container(name).is_some() => {
                 self.world.container_mut(name).id += "'";
                 self.world.start(name);
                 self.stopped.remove(name);
             }
-            None => {}
+            Some(_) | None => {}
         }
         if self.world.container("proxy").is_some() {
             let web = self.world.container("p_web_1").map(|web| web.id.clone());

@@ -75,9 +75,9 @@ pub fn manner(goal: &Bundle, container: &Container, path: &RelativePath) -> OnCh
 pub fn own_manner(goal: &Bundle, container: &Container) -> OnChange {
     let named =
         |rule: &&ServiceRule| [container.name.as_str(), &container.service, "*"].contains(&rule.service.as_str());
-    let rules = goal.services.iter().filter(named).filter_map(|rule| rule.on_change.clone());
+    let mut rules = goal.services.iter().filter(named).filter_map(|rule| rule.on_change.clone());
     let label = container.labels.get("on-change").map(|text| word(text));
-    label.or(rules.last()).unwrap_or(OnChange::Restart)
+    label.or(rules.next_back()).unwrap_or(OnChange::Restart)
 }
 
 pub fn word(text: &str) -> OnChange {
