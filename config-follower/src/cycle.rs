@@ -297,11 +297,10 @@ impl<C: Containers> Follower<C> {
         if let Some(outcome) = self.look_for_drift(shutdown).await? {
             return Ok(outcome);
         }
-        if let Some(known) = &self.memory.ledger.quarantined {
-            return Ok(Outcome::Refused { revision: known.revision.revision, reason: known.reason.clone() });
-        }
-        self.take_back();
-        Ok(Outcome::Unchanged)
+        let refused = self.memory.ledger.quarantined.as_ref();
+        let refused = refused.map(|known| (known.revision.revision, known.reason.clone()));
+        self.tell_again(refused.clone());
+        Ok(refused.map_or(Outcome::Unchanged, |(revision, reason)| Outcome::Refused { revision, reason }))
     }
 
     /// Goes on where an earlier cycle was cut off.
@@ -405,12 +404,28 @@ impl<C: Containers> Follower<C> {
         Outcome::Failed { reason: reason.to_owned() }
     }
 
-    /// A machine that is as it should be without having been touched no longer is what it said last.
-    fn take_back(&mut self) {
-        let Some(revision) = self.memory.ledger.running() else { return };
-        match &self.memory.status.verdict {
-            None | Some(Verdict::Running { .. }) => {}
-            Some(_) => self.tell(Verdict::Running { revision }, Way::not_gone(End::There)),
+    /// Says where the machine stands, where that was not what it said last: what was in the way may have gone, or a crash
+    /// have come between the deed and the word.
+    fn tell_again(&mut self, refused: Option<(RevisionId, String)>) {
+        let running = self.memory.ledger.running();
+        // The leader has named at least what is known of it.
+        let named = refused.as_ref().map(|(revision, _)| *revision).max(running);
+        self.memory.status.desired = self.memory.status.desired.max(named);
+        let told = self.memory.status.verdict.as_ref();
+        let verdict = match (refused, running) {
+            (Some((refused, reason)), running) => match told {
+                Some(Verdict::Refused { revision, .. } | Verdict::RolledBack { revision, .. })
+                    if *revision == refused =>
+                {
+                    return;
+                }
+                _ => Verdict::Refused { revision: refused, running, reason },
+            },
+            (None, Some(revision)) => Verdict::Running { revision },
+            (None, None) => return,
+        };
+        if told != Some(&verdict) {
+            self.tell(verdict, Way::not_gone(End::There));
         }
     }
 

@@ -313,6 +313,42 @@ async fn a_report_that_was_not_taken_is_sent_again() {
 }
 
 #[tokio::test]
+async fn what_a_crash_kept_from_being_told_is_told_by_the_next_follower() {
+    let (machine, mut follower) = converged().await;
+    let status = machine.config().state.join("status.json");
+    let told_last = std::fs::read(&status).unwrap();
+    let verdict = || machine.leader.last_report().verdict;
+    // Ledger and files are settled; the process ends before a word of it is put down or sent.
+    machine.leader.change(|served| served.takes_no_reports = true);
+    machine.leader.publish(set(2, "two"));
+    assert_eq!(cycle(&mut follower).await, running(2));
+    drop(follower);
+    std::fs::write(&status, &told_last).unwrap();
+    machine.leader.change(|served| served.takes_no_reports = false);
+    let mut follower = machine.follower();
+    assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
+    assert_eq!(verdict(), Verdict::Running { revision: revision(2) });
+    assert_eq!(follower.memory().status.desired, Some(revision(2)));
+
+    // The same after the way back.
+    machine.leader.change(|served| served.takes_no_reports = true);
+    machine.engine.script("core", Some(Script::Dies(7)));
+    machine.leader.publish(set(3, "broken"));
+    assert!(matches!(cycle(&mut follower).await, Outcome::Failed { .. }));
+    machine.engine.script("core", None);
+    let back = cycle(&mut follower).await;
+    let Outcome::RolledBack { reason, .. } = back else { panic!("{back:?}") };
+    drop(follower);
+    std::fs::write(&status, &told_last).unwrap();
+    machine.leader.change(|served| served.takes_no_reports = false);
+    let refused = Verdict::Refused { revision: revision(3), running: Some(revision(2)), reason };
+    for _ in 0..2 {
+        assert!(matches!(cycle(&mut machine.follower()).await, Outcome::Refused { .. }));
+        assert_eq!(verdict(), refused);
+    }
+}
+
+#[tokio::test]
 async fn without_its_engine_nothing_is_touched_and_the_leader_is_told() {
     let (machine, mut follower) = converged().await;
     machine.engine.set_down(true);

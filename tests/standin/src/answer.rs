@@ -37,25 +37,25 @@ fn read_path(connection: &TcpStream) -> io::Result<String> {
 }
 
 fn answer(path: &str, service: &Service) -> (&'static str, Vec<u8>) {
-    let fine = |text: String| ("200 OK", text.into_bytes());
+    let good = |text: String| ("200 OK", text.into_bytes());
     match path {
-        "/started" => fine(service.started.to_string()),
-        "/reads" => fine(service.reads()),
-        "/arguments" => fine(env::args().skip(1).collect::<Vec<_>>().join(" ")),
+        "/started" => good(service.started.to_string()),
+        "/reads" => good(service.reads()),
+        "/arguments" => good(env::args().skip(1).collect::<Vec<_>>().join(" ")),
         "/reload" => match service.read_again("asked") {
-            Ok(()) => fine("read again".to_owned()),
+            Ok(()) => good("read again".to_owned()),
             Err(problem) => ("500 Internal Server Error", problem.into_bytes()),
         },
         "/health" => match service.with_booted(|booted| booted.health) {
-            Health::Well => fine("healthy".to_owned()),
+            Health::Well => good("healthy".to_owned()),
             Health::Ill => ("503 Service Unavailable", b"unhealthy".to_vec()),
             Health::Silent => {
                 thread::sleep(NEVER);
-                fine("too late".to_owned())
+                good("too late".to_owned())
             }
         },
         "/files" => {
-            fine(service.with_booted(|booted| booted.files.keys().fold(String::new(), |all, path| all + path + "\n")))
+            good(service.with_booted(|booted| booted.files.keys().fold(String::new(), |all, path| all + path + "\n")))
         }
         _ => {
             let variable = path.strip_prefix("/environment/").and_then(|name| env::var(name).ok());
