@@ -46,7 +46,7 @@ impl Inner {
             Call::Exec(id) => self.exec(&id),
             Call::ExecState(id) => match self.execs.get(&id) {
                 Some(exec) => {
-                    Answer::Json(200, json!({ "ID": id, "Running": exec.code.is_none(), "ExitCode": exec.code }))
+                    Answer::Json(200, json!({ "ID": id, "Running": exec.is_running, "ExitCode": exec.code }))
                 }
                 None => Answer::refusal(404, "No such exec instance"),
             },
@@ -131,7 +131,10 @@ impl Inner {
                         container.log.extend(output.lines().map(str::to_owned));
                         container.state = State::Exited(code);
                     }
-                    None => container.trial = Some(Trial { hangs: true, ..trial }),
+                    None => {
+                        container.state = State::Running;
+                        container.trial = Some(Trial { hangs: true, ..trial });
+                    }
                 }
                 Answer::done()
             });
@@ -164,7 +167,7 @@ impl Inner {
             return Answer::refusal(409, &format!("Container {container} is not running"));
         }
         let id = self.new_id();
-        self.execs.insert(id.clone(), Exec { container, command, code: None });
+        self.execs.insert(id.clone(), Exec { container, command, is_running: false, code: None });
         Answer::Json(201, json!({ "Id": id }))
     }
 
@@ -185,6 +188,7 @@ impl Inner {
             None => Answer::Stream(None),
         });
         if let Some(exec) = self.execs.get_mut(id) {
+            exec.is_running = code.is_none();
             exec.code = code;
         }
         answer

@@ -12,6 +12,7 @@ use crate::Inner;
 pub(crate) struct Exec {
     pub(crate) container: String,
     pub(crate) command: Vec<String>,
+    pub(crate) is_running: bool,
     /// Its exit code once it has run.
     pub(crate) code: Option<i64>,
 }

@@ -44,6 +44,8 @@ struct Matrix {
     codes: (i32, i32),
     effects: Vec<String>,
     calls: Vec<String>,
+    /// Those of them that change something.
+    deeds: Vec<String>,
 }
 
 impl Matrix {
@@ -63,13 +65,14 @@ impl Matrix {
         let follower = scenario.copy("unharmed")?;
         let (output, effects) = follower.once_counted()?;
         ensure!(output.status.code() == Some(codes.0), "without a fault it ends with {}", told(&output));
-        let calls = follower.engine.all_calls().iter().map(|call| plain(call)).collect();
+        let plainly = |calls: Vec<String>| calls.iter().map(|call| plain(call)).collect();
+        let (calls, deeds) = (plainly(follower.engine.all_calls()), plainly(follower.engine.calls()));
         let ended = Truth::of(&follower)?;
         let again = follower.once()?;
         ensure!(again.status.code() == Some(codes.1), "once more it ends with {}", told(&again));
         let differs = Truth::of(&follower)?.differs_from(&ended, 0);
         ensure!(differs.is_empty(), "once more something happens: {differs:#?}");
-        Ok(Self { scenario, revisions, ended, codes, effects, calls })
+        Ok(Self { scenario, revisions, ended, codes, effects, calls, deeds })
     }
 
     /// The revision that runs in the end.
@@ -80,10 +83,16 @@ impl Matrix {
         }
     }
 
-    fn effects(&self) -> impl Iterator<Item = Fault> {
-        self.effects.iter().enumerate().flat_map(|(at, line)| {
-            ["abort", "ENOSPC", "EIO", "EACCES"].map(|how| Fault::Effect { number: at + 1, line: line.clone(), how })
-        })
+    /// Every error at every effect of the first story; in the others, which go the same ways, the errors take turns.
+    fn effects(&self) -> Vec<Fault> {
+        const ERRORS: [&str; 3] = ["ENOSPC", "EIO", "EACCES"];
+        let faults = |(at, line): (usize, &String)| {
+            let turn = [ERRORS[at % ERRORS.len()]];
+            let errors = if self.scenario.story == Story::Forward { &ERRORS[..] } else { &turn };
+            let hows = ["abort"].iter().chain(errors);
+            hows.map(|how| Fault::Effect { number: at + 1, line: line.clone(), how }).collect::<Vec<_>>()
+        };
+        self.effects.iter().enumerate().flat_map(faults).collect()
     }
 
     fn calls(&self, hows: &[CallFault]) -> Vec<Fault> {
@@ -92,7 +101,12 @@ impl Matrix {
         for call in &self.calls {
             let nth = seen.entry(call).or_default();
             *nth += 1;
-            faults.extend(hows.iter().map(|how| Fault::Call { call: call.clone(), nth: *nth, how: *how }));
+            // Whether a question is answered before its asker is gone makes no difference.
+            let concerns = |how: &&CallFault| {
+                !matches!(how, CallFault::BreaksAfter | CallFault::KilledAfter) || self.deeds.contains(call)
+            };
+            let fault = |how: &CallFault| Fault::Call { call: call.clone(), nth: *nth, how: *how };
+            faults.extend(hows.iter().filter(concerns).map(fault));
         }
         faults
     }
@@ -201,7 +215,7 @@ fn listed(failures: &[(&Fault, Vec<String>)]) -> String {
 
 fn effects(story: Story) -> Result<()> {
     let matrix = Matrix::of(story)?;
-    matrix.strike(&matrix.effects().collect::<Vec<_>>(), SIDE_BY_SIDE)
+    matrix.strike(&matrix.effects(), SIDE_BY_SIDE)
 }
 
 fn calls(story: Story) -> Result<()> {

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::follower::{DRAFT, Follower};
 
-/// Files with their bytes, owner and mode, and folders.
-type Files = BTreeMap<String, (Option<Vec<u8>>, String, u32)>;
+/// Files with their text, owner and mode, and folders.
+type Files = BTreeMap<String, (Option<String>, String, u32)>;
 
 /// Everything that has to be so in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,11 @@ pub(crate) struct Truth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Reader {
     state: State,
-    has_read: BTreeMap<String, Vec<u8>>,
+    has_read: BTreeMap<String, String>,
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A revision by its name, and its files.
@@ -50,10 +54,10 @@ fn contents(tree: &Tree) -> BTreeMap<String, Vec<u8>> {
 impl Truth {
     pub(crate) fn of(follower: &Follower) -> Result<Self> {
         let tree = follower.tree()?;
-        let files = tree.into_iter().map(|(path, entry)| (path, (entry.content, entry.owner, entry.mode))).collect();
+        let files = tree.into_iter().map(|(path, entry)| (path, (entry.content.map(text), entry.owner, entry.mode))).collect();
         let containers = follower.engine.names().into_iter().map(|name| {
             let state = follower.engine.state(&name).unwrap_or(State::Created);
-            let has_read = follower.has_read(&name);
+            let has_read = follower.has_read(&name).into_iter().map(|(path, bytes)| (path, text(bytes))).collect();
             (name, Reader { state, has_read })
         });
         let mut done: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();

@@ -48,5 +48,13 @@ pub(super) async fn execute(
             }
         }
     };
-    timeout_at(deadline, work).await.unwrap_or(Err(EngineError::NotEnded { command: what, limit }))
+    if let Ok(outcome) = timeout_at(deadline, work).await {
+        return outcome;
+    }
+    // Who is slow, the command or the engine?
+    let state = client.get(ANSWER, &action, client.bollard.inspect_exec(&made.id)).await?;
+    Err(match state.running {
+        Some(true) => EngineError::NotEnded { command: what, limit },
+        Some(false) | None => EngineError::TooSlow { action, limit },
+    })
 }

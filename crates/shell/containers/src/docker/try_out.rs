@@ -46,7 +46,7 @@ pub(super) async fn try_out(
     check_name(&id)?;
     let outcome = match timeout(limit, run(client, &id, networks, &action)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(EngineError::NotEnded { command: what, limit }),
+        Err(_) => Err(who_is_slow(client, &id, what, action, limit).await),
     };
     // What the command said counts, even when the container cannot be removed now: the next sweep does it.
     let _ = discard(client, &id).await;
@@ -94,6 +94,16 @@ async fn run(client: &Client, id: &str, networks: Vec<String>, action: &str) -> 
         return Err(EngineError::Refused { action: action.to_owned(), source: "somebody removed it".into() });
     }
     Ok(Ended { code, output: tail.text() })
+}
+
+/// The command, if it is at work; else the engine, which has not begun it or does not tell of its end.
+async fn who_is_slow(client: &Client, id: &str, what: String, action: String, limit: Duration) -> EngineError {
+    let answer = client.bollard.inspect_container(id, None::<InspectContainerOptions>);
+    match client.get(ANSWER, &action, answer).await.map(|answer| answer.state.unwrap_or_default().running) {
+        Ok(Some(true)) => EngineError::NotEnded { command: what, limit },
+        Ok(_) => EngineError::TooSlow { action, limit },
+        Err(error) => error,
+    }
 }
 
 /// How a command ended that the engine could not even run, because the image has no such program or it is none: as a shell
