@@ -112,11 +112,11 @@ fn stop_first_an_observer_never_sees_a_reader_run_while_its_file_differs_from_wh
     Ok(())
 }
 
-/// A machine as it is: its files with inodes and times of change, and each container's start and readings.
+/// A machine as it is: its tree with inodes, its files with their times of change, and each container's start and readings.
 fn picture(engine: &Engine, platform: &mut Platform, containers: &[&str]) -> Result<(promises::Tree, Vec<String>)> {
     let mut tree = platform.machine("a")?.tree()?;
     // A trial may have been in a folder for a moment.
-    tree.retain(|_, entry| entry.content.is_some());
+    tree.values_mut().filter(|entry| entry.content.is_none()).for_each(|folder| folder.changed = 0);
     let lives = containers.iter().map(|name| {
         let life = engine.inspect(name, "{{ .Id }} {{ .State.StartedAt }} {{ .State.Running }}")?;
         Ok(life + &get(engine.standin(name)?, "/reads")?.text())
