@@ -9,13 +9,13 @@ use common::{TestMachine, bundle, files};
 use config_follower::{Follower, Outcome};
 use http::StatusCode;
 use pconf_bundle::{Report, ServiceOutcome, ServiceReport, Verdict};
-use pconf_containers::State;
-use pconf_containers::fake::{Fake, Script};
+use pconf_containers::Docker;
 use pconf_daemon::Shutdown;
 use pconf_names::RevisionId;
 use pconf_plan::Urgency;
+use scripted_engine::{Fate, Script, State};
 
-async fn cycle(follower: &mut Follower<Fake>) -> Outcome {
+async fn cycle(follower: &mut Follower<Docker>) -> Outcome {
     let (_trigger, mut shutdown) = Shutdown::by_hand();
     follower.cycle(&mut shutdown).await
 }
@@ -32,7 +32,7 @@ fn set(number: u64, core: &str) -> pconf_bundle::Bundle {
     bundle(number, &[("core/conf/core.yml", core), ("hfs/conf/hfs.yml", "hfs"), ("pryv.yml", "compose")])
 }
 
-async fn converged() -> (TestMachine, Follower<Fake>) {
+async fn converged() -> (TestMachine, Follower<Docker>) {
     let machine = TestMachine::new().await;
     machine.container("core", "core/conf");
     machine.container("hfs", "hfs");
@@ -128,7 +128,7 @@ async fn the_leader_is_told_when_a_revision_that_was_refused_is_taken_back() {
 #[tokio::test]
 async fn a_container_that_its_operator_stopped_stays_stopped() {
     let (machine, mut follower) = converged().await;
-    machine.engine.set_state("core", State::Exited { code: 0, died: false });
+    machine.engine.set_state("core", State::Exited(0));
     machine.leader.publish(set(2, "two"));
     assert_eq!(cycle(&mut follower).await, running(2));
     assert_eq!(machine.engine.restarts(), ["core", "hfs"]);
@@ -143,11 +143,20 @@ async fn a_container_that_its_operator_stopped_stays_stopped() {
 #[tokio::test]
 async fn a_container_that_is_started_while_files_are_written_is_restarted_too_and_no_other() {
     let (machine, mut follower) = converged().await;
-    machine.engine.add_late("new", &[machine.root().join("core/conf")]);
-    machine.engine.add_late("core", &[machine.root().join("core")]);
-    machine.engine.add_late("elsewhere", &[machine.root().join("hfs")]);
+    let (engine, root, mut is_first) = (machine.engine.clone(), machine.root(), true);
+    machine.engine.on_call(move |_, call| {
+        // The containers were listed, and no file is written yet.
+        if call == "look hfs" && std::mem::take(&mut is_first) {
+            engine.remove("core");
+            for (name, place) in [("core", "core"), ("elsewhere", "hfs"), ("new", "core/conf")] {
+                engine.add(name, &[(&root.join(place), "/app/conf")]);
+            }
+        }
+        Fate::Serve
+    });
     machine.leader.publish(set(2, "two"));
     assert_eq!(cycle(&mut follower).await, running(2));
+    machine.engine.on_call(|_, _| Fate::Serve);
     assert_eq!(machine.engine.restarts(), ["core", "hfs", "core", "new"]);
     assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
     assert_eq!(machine.engine.restarts().len(), 4);
@@ -156,7 +165,7 @@ async fn a_container_that_is_started_while_files_are_written_is_restarted_too_an
 #[tokio::test]
 async fn a_revision_that_kills_a_container_is_undone_and_the_next_one_goes_through() {
     let (machine, mut follower) = converged().await;
-    machine.engine.script("core", Some(Script::Dies(7)));
+    machine.engine.script("core", [Script::Dies(7)]);
     machine.leader.publish(set(2, "broken"));
     let died = "`core`: exited with code 7: see `docker logs core`";
     // It does not come up with the old file either, so the way back is not at its end.
@@ -166,36 +175,37 @@ async fn a_revision_that_kills_a_container_is_undone_and_the_next_one_goes_throu
     assert_eq!(machine.leader.last_report().verdict, verdict);
     assert_eq!(machine.read("core/conf/core.yml"), "one");
 
-    machine.engine.script("core", None);
+    machine.engine.script("core", []);
     let back = Outcome::RolledBack { revision: revision(2), running: revision(1), reason: died.to_owned() };
     assert_eq!(cycle(&mut follower).await, back);
-    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core", "core", "core"]);
+    let before = machine.engine.calls();
+    assert_eq!(before, ["restart core", "restart hfs", "restart core", "start core", "start core"]);
     // Neither a poll nor a new process tries it again.
     drop(follower);
     let mut follower = machine.follower();
     let refused = Outcome::Refused { revision: revision(2), reason: died.to_owned() };
     assert_eq!([cycle(&mut follower).await, cycle(&mut follower).await], [refused.clone(), refused]);
-    assert_eq!(machine.engine.restarts().len(), 5);
+    assert_eq!(machine.engine.calls(), before);
 
     machine.leader.publish(set(3, "mended"));
     assert_eq!(cycle(&mut follower).await, running(3));
-    assert_eq!(machine.engine.restarts().len(), 6);
+    assert_eq!(machine.engine.calls()[before.len()..], ["restart core"]);
 }
 
 #[tokio::test]
 async fn a_restart_that_is_owed_is_done_after_a_crash_even_when_the_leader_is_gone() {
     let (machine, mut follower) = converged().await;
-    machine.engine.script("core", Some(Script::Errs));
+    machine.engine.on_call(|_, call| if call == "restart core" { Fate::Refuse } else { Fate::Serve });
     machine.leader.publish(set(2, "two"));
     assert!(matches!(cycle(&mut follower).await, Outcome::Failed { .. }));
     drop(follower);
-    machine.engine.script("core", None);
+    machine.engine.on_call(|_, _| Fate::Serve);
     machine.leader.change(|served| served.fault = Some(StatusCode::INTERNAL_SERVER_ERROR));
     let mut follower = machine.follower();
     assert_eq!(cycle(&mut follower).await, running(2));
-    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core", "core"]);
+    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core"]);
     assert!(matches!(cycle(&mut follower).await, Outcome::NoGoal { .. }));
-    assert_eq!(machine.engine.restarts().len(), 4);
+    assert_eq!(machine.engine.restarts().len(), 3);
 
     machine.leader.change(|served| served.fault = None);
     assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
@@ -246,7 +256,7 @@ async fn another_role_is_told_what_to_compare() {
     let memory = config_follower::Memory::open(&config.state).unwrap();
     let mut follower = Follower::new(
         leader,
-        config_follower::Machine::new(&config.root, Some(machine.engine.clone())),
+        config_follower::Machine::new(&config.root, Some(Docker::at(machine.engine.socket()))),
         memory,
         &config,
     );
@@ -290,12 +300,25 @@ async fn a_data_folder_that_vanished_is_made_again() {
 
 #[tokio::test]
 async fn a_container_that_is_removed_during_its_restart_or_out_of_sight_for_a_moment_has_not_failed() {
-    for script in [Script::Vanishes, Script::Blinks] {
+    for does_vanish in [true, false] {
         let (machine, mut follower) = converged().await;
-        machine.engine.script("core", Some(script));
+        let (engine, mut was_asked) = (machine.engine.clone(), false);
+        machine.engine.on_call(move |_, call| match call {
+            "restart core" if does_vanish => {
+                engine.remove("core");
+                Fate::Serve
+            }
+            "restart core" => {
+                was_asked = true;
+                Fate::Serve
+            }
+            "look core" if std::mem::take(&mut was_asked) => Fate::Break,
+            _ => Fate::Serve,
+        });
         machine.leader.publish(set(2, "two"));
-        assert_eq!(cycle(&mut follower).await, running(2), "{script:?}");
+        assert_eq!(cycle(&mut follower).await, running(2), "{does_vanish}");
         assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
+        machine.engine.on_call(|_, _| Fate::Serve);
     }
 }
 
@@ -332,10 +355,10 @@ async fn what_a_crash_kept_from_being_told_is_told_by_the_next_follower() {
 
     // The same after the way back.
     machine.leader.change(|served| served.takes_no_reports = true);
-    machine.engine.script("core", Some(Script::Dies(7)));
+    machine.engine.script("core", [Script::Dies(7)]);
     machine.leader.publish(set(3, "broken"));
     assert!(matches!(cycle(&mut follower).await, Outcome::Failed { .. }));
-    machine.engine.script("core", None);
+    machine.engine.script("core", []);
     let back = cycle(&mut follower).await;
     let Outcome::RolledBack { reason, .. } = back else { panic!("{back:?}") };
     drop(follower);
@@ -353,10 +376,10 @@ async fn without_its_engine_nothing_is_touched_and_the_leader_is_told() {
     let (machine, mut follower) = converged().await;
     machine.engine.set_down(true);
     machine.leader.publish(set(2, "two"));
-    let reason = "cannot reach the Docker engine at `/fake.sock` (is it running, and may this user use it?): \
-                  connection refused"
-        .to_owned();
-    assert_eq!(cycle(&mut follower).await, Outcome::Failed { reason: reason.clone() });
+    let outcome = cycle(&mut follower).await;
+    let Outcome::Failed { reason } = outcome else { panic!("{outcome:?}") };
+    let engine = machine.engine.socket().display();
+    assert!(reason.starts_with(&format!("cannot reach the Docker engine at `{engine}` (is it running")), "{reason}");
     assert_eq!(machine.read("core/conf/core.yml"), "one");
     let verdict = Verdict::Unfinished { revision: revision(2), running: Some(revision(1)), reason };
     assert_eq!(machine.leader.last_report().verdict, verdict);

@@ -1,9 +1,10 @@
-//! A leader of one machine in this process, real on the wire, and a machine in a temporary folder.
+//! A leader of one machine in this process, real on the wire, and a machine in a temporary folder with a scripted engine.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,9 +20,11 @@ use pconf_bundle::{
     open_report, routes, seal_bundle,
 };
 use pconf_bundle::{Moment, Origin};
-use pconf_containers::fake::Fake;
+use pconf_containers::Docker;
 use pconf_names::{Owner, RevisionId};
 use pconf_wire::{Clock, Payload, Peers, Received, Receiver, Reply, reply, seal_nonce};
+use scripted_engine::ScriptedEngine;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -132,14 +135,17 @@ pub struct TestMachine {
     pub folder: TempDir,
     pub leader: TestLeader,
     pub origin: Origin,
-    pub engine: Fake,
+    pub engine: ScriptedEngine,
+    _socket: TempDir,
 }
 
 impl TestMachine {
     pub async fn new() -> Self {
         let leader = TestLeader::default();
         let origin = leader.start().await;
-        Self { folder: tempfile::tempdir().unwrap(), leader, origin, engine: Fake::default() }
+        let socket = tempfile::tempdir().unwrap();
+        let engine = ScriptedEngine::start(&socket.path().join("docker.sock")).unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), leader, origin, engine, _socket: socket }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -154,7 +160,7 @@ impl TestMachine {
             root: self.root(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             urls: Vec::new(),
-            docker: None,
+            docker: Some(self.engine.socket().to_owned()),
             state: self.folder.path().join("state"),
             authorities: None,
             drift: DriftPolicy::Repair,
@@ -163,10 +169,51 @@ impl TestMachine {
     }
 
     /// A follower as after a start of the program.
-    pub fn follower(&self) -> Follower<Fake> {
-        let config = self.config();
-        let machine = Machine::new(&config.root, Some(self.engine.clone()));
-        Follower::new(Leader::new(&config).unwrap(), machine, Memory::open(&config.state).unwrap(), &config)
+    pub fn follower(&self) -> Follower<Docker> {
+        self.follower_of(&self.config())
+    }
+
+    pub fn follower_of(&self, config: &Config) -> Follower<Docker> {
+        let docker = Docker::at(self.engine.socket()).with_programs_in(self.engine.programs().as_os_str());
+        let machine = Machine::new(&config.root, Some(docker));
+        Follower::new(Leader::new(config).unwrap(), machine, Memory::open(&config.state).unwrap(), config)
+    }
+
+    /// Its configuration file, with what else is said; `null` takes something out.
+    pub fn configuration(&self, said: &Value) -> PathBuf {
+        let path = self.folder.path().join("config-follower.json");
+        let (leader, root, docker) = (self.origin.to_string(), self.root(), self.engine.socket());
+        let mut all = json!({
+            "leader": leader, "machine": "co1", "role": "core", "key": KEY, "root": root, "docker": docker
+        });
+        for (name, value) in said.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        std::fs::write(&path, all.to_string()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    /// Runs a command of the program; its exit code, results and complaints.
+    pub async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let path = self.folder.path().join("config-follower.json");
+        if !path.exists() {
+            self.configuration(&json!({}));
+        }
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_config-follower"));
+        let programs = format!("{}:{}", self.engine.programs().display(), std::env::var("PATH").unwrap());
+        command.arg("--config").arg(path).args(arguments).env("PATH", programs);
+        command.env("NO_COLOR", "1").env_remove("RUST_LOG");
+        // The leader answers on this thread meanwhile.
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// What a command says as JSON, and its exit code.
+    pub async fn ask(&self, arguments: &[&str]) -> (i32, Value) {
+        let (code, output, said) = self.run(&[arguments, &["--output", "json"]].concat()).await;
+        (code, serde_json::from_str(&output).unwrap_or_else(|_| panic!("{output}{said}")))
     }
 
     pub fn read(&self, path: &str) -> String {
@@ -175,7 +222,7 @@ impl TestMachine {
 
     /// A container that mounts a folder of the root.
     pub fn container(&self, name: &str, place: &str) {
-        self.engine.add(name, &[self.root().join(place)]);
+        self.engine.add(name, &[(&self.root().join(place), "/app/conf")]);
     }
 }
 

@@ -8,8 +8,6 @@ mod compose;
 mod container;
 mod docker;
 mod engine;
-#[cfg(feature = "fake")]
-pub mod fake;
 mod gate;
 mod own;
 mod probe;
