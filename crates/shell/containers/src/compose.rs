@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::engine::{Ended, EngineError};
 use crate::tail::Tail;
@@ -19,11 +20,19 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How the two generations of compose are called.
 const GENERATIONS: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
 
+/// For how long a program that said its version is taken to be there: it is asked for several services at once, and 1.29
+/// works half a second to say it.
+const BELIEVED: Duration = Duration::from_secs(60);
+
+/// How compose was called last, and when it said its version.
+pub(crate) type Known = Mutex<Option<(&'static [&'static str], Instant)>>;
+
 /// Whose engine compose is told to use, and where it is found.
 pub(crate) struct Caller<'a> {
     pub(crate) socket: &'a Path,
     /// As in `PATH`.
     pub(crate) programs: Option<&'a OsStr>,
+    pub(crate) known: &'a Known,
 }
 
 /// Makes what is missing of `services` and makes anew what differs.
@@ -54,13 +63,24 @@ pub(crate) async fn up(
     }
 }
 
-/// How compose is called here; nothing is remembered, as it may be installed meanwhile.
+/// How compose is called here; it may be installed, or another one be, at any time.
 async fn installed(caller: &Caller<'_>) -> Option<&'static [&'static str]> {
+    // Who asks at the same time waits for the same answer.
+    let mut known = caller.known.lock().await;
+    if let Some((program, at)) = *known
+        && at.elapsed() < BELIEVED
+    {
+        return Some(program);
+    }
+    *known = None;
     for program in GENERATIONS {
         let mut version = command(caller, program);
         let Ok(mut child) = version.arg("version").spawn() else { continue };
         match timeout(ANSWER, end(&mut child)).await {
-            Ok(Ok((status, _))) if status.success() => return Some(program),
+            Ok(Ok((status, _))) if status.success() => {
+                *known = Some((program, Instant::now()));
+                return Some(program);
+            }
             Ok(_) => {}
             Err(_) => kill(&mut child).await,
         }

@@ -350,6 +350,25 @@ async fn without_compose_nothing_is_touched_and_the_command_to_run_is_told() {
 }
 
 #[tokio::test]
+async fn compose_says_its_version_once_for_all_that_it_is_asked_at_a_time() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::of_compose();
+    let (folder, log) = (bench.folder.path().join("programs"), bench.folder.path().join("log"));
+    fs::create_dir(&folder).unwrap();
+    let program = folder.join("docker-compose");
+    fs::write(&program, format!("#!/bin/sh\necho \"$1\" >>'{}'\n", log.display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let docker = Docker::at(bench.engine.socket()).with_programs_in(folder.as_os_str());
+    let file = bench.compose_file();
+    let (file, second) = (std::path::Path::new(&file), docker.clone());
+    let up =
+        async |docker: &Docker| docker.compose_up(file, "pryvio", &strings(["core"]), Duration::from_secs(9)).await;
+    let (first, second) = tokio::join!(up(&docker), up(&second));
+    assert_eq!((first.unwrap().code, second.unwrap().code), (0, 0));
+    assert_eq!(fs::read_to_string(log).unwrap(), "version\n-p\n-p\n");
+}
+
+#[tokio::test]
 async fn a_container_that_somebody_paused_is_waited_for() {
     let bench = Bench::with_core();
     bench.engine.set_state("core", State::Paused);

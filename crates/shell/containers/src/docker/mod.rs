@@ -7,6 +7,7 @@ mod try_out;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error;
@@ -42,19 +43,20 @@ pub struct Docker {
     socket: PathBuf,
     /// Where compose is looked for, as in `PATH`; there where nothing is said.
     programs: Option<OsString>,
+    compose: Arc<compose::Known>,
 }
 
 impl Docker {
     /// The engine on a Unix socket; nothing is asked yet, so it may be down.
     #[must_use]
     pub fn at(socket: &Path) -> Self {
-        Self { socket: socket.to_owned(), programs: None }
+        Self { socket: socket.to_owned(), programs: None, compose: Arc::default() }
     }
 
     /// Looks for compose in these folders, written as in `PATH`, and not in those of the environment.
     #[must_use]
     pub fn with_programs_in(self, folders: &OsStr) -> Self {
-        Self { programs: Some(folders.to_owned()), ..self }
+        Self { programs: Some(folders.to_owned()), compose: Arc::default(), ..self }
     }
 
     /// A connection that speaks the engine's version; made anew for each piece of work, as engines get upgraded.
@@ -290,7 +292,7 @@ impl Containers for Docker {
         check_name(project)?;
         services.iter().try_for_each(|service| check_name(service))?;
         compose::up(
-            &Caller { socket: &self.socket, programs: self.programs.as_deref() },
+            &Caller { socket: &self.socket, programs: self.programs.as_deref(), known: &self.compose },
             file,
             project,
             services,
