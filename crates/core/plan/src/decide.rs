@@ -176,6 +176,7 @@ impl Scene<'_> {
         if earlier.has_been_taken(container) {
             // It read everything but what changes now; its upstreams may have been made anew after it was started.
             debt.upstreams.clone_from(&earlier.upstreams);
+            debt.begun.clone_from(&earlier.begun);
         } else {
             debt = debt.join(earlier);
         }
