@@ -22,7 +22,7 @@ const GENERATIONS: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
 
 /// For how long a program that said its version is taken to be there: it is asked for several services at once, and 1.29
 /// works half a second to say it.
-const BELIEVED: Duration = Duration::from_secs(60);
+const BELIEVED: Duration = Duration::from_mins(1);
 
 /// How compose was called last, and when it said its version.
 pub(crate) type Known = Mutex<Option<(&'static [&'static str], Instant)>>;
