@@ -118,7 +118,8 @@ impl<C: Containers> Follower<C> {
 
     /// Runs one cycle to its end, or to the end of the step in progress when the wish to end comes.
     pub async fn cycle(&mut self, shutdown: &mut Shutdown) -> Outcome {
-        self.cycle_accepting(Acceptance::Needed, shutdown).await
+        // Large, and on its own: nobody who waits for it has to be.
+        Box::pin(self.cycle_accepting(Acceptance::Needed, shutdown)).await
     }
 
     pub(crate) async fn cycle_accepting(&mut self, acceptance: Acceptance, shutdown: &mut Shutdown) -> Outcome {

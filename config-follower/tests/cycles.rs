@@ -17,7 +17,7 @@ use scripted_engine::{Fate, Script, State};
 
 async fn cycle(follower: &mut Follower<Docker>) -> Outcome {
     let (_trigger, mut shutdown) = Shutdown::by_hand();
-    Box::pin(follower.cycle(&mut shutdown)).await
+    follower.cycle(&mut shutdown).await
 }
 
 fn running(number: u64) -> Outcome {
