@@ -54,7 +54,8 @@ fn contents(tree: &Tree) -> BTreeMap<String, Vec<u8>> {
 impl Truth {
     pub(crate) fn of(follower: &Follower) -> Result<Self> {
         let tree = follower.tree()?;
-        let files = tree.into_iter().map(|(path, entry)| (path, (entry.content.map(text), entry.owner, entry.mode))).collect();
+        let files =
+            tree.into_iter().map(|(path, entry)| (path, (entry.content.map(text), entry.owner, entry.mode))).collect();
         let containers = follower.engine.names().into_iter().map(|name| {
             let state = follower.engine.state(&name).unwrap_or(State::Created);
             let has_read = follower.has_read(&name).into_iter().map(|(path, bytes)| (path, text(bytes))).collect();
