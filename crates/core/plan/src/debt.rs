@@ -181,7 +181,7 @@ impl Debt {
     }
 
     /// Whether the container runs as it did before the first change.
-    fn is_as_before(&self, container: &Container) -> bool {
+    pub(crate) fn is_as_before(&self, container: &Container) -> bool {
         let is_same = self.before.as_ref() == Some(&container.started);
         match &self.state {
             DebtState::Failed { .. } => false,

@@ -312,6 +312,10 @@ impl Ledger {
     /// An action that ended well, or a container that is no more.
     pub fn paid(&mut self, name: &str) {
         self.owed.remove(name);
+        // This is what it runs, wherever the machine goes from here.
+        if let (Some(attempt), Some(taken)) = (&self.attempt, self.services.get_mut(name)) {
+            taken.revision = Some(attempt.revision);
+        }
     }
 
     /// After compose was asked: where it found nothing to change, what has to be read by a start is still owed.

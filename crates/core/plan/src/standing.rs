@@ -42,7 +42,10 @@ impl Ledger {
                 let (running, reason) = match (container.state, owed) {
                     (ContainerState::Died, owed) => (None, Some(owed.unwrap_or_else(|| "has died".to_owned()))),
                     (ContainerState::Stopped, _) => (None, Some("stopped by its operator".to_owned())),
-                    (ContainerState::Up, Some(owed)) => (taken, Some(owed)),
+                    // Whether one that was acted on has taken the new files is not known before that is seen.
+                    (ContainerState::Up, Some(owed)) => {
+                        (taken.filter(|_| debt.is_some_and(|debt| debt.is_as_before(container))), Some(owed))
+                    }
                     // What it reads has not changed since.
                     (ContainerState::Up, None) => (on_disk.or(taken), self.gap(desired)),
                 };

@@ -3,12 +3,14 @@
 
 mod world;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pconf_bundle::{Bundle, ComposeFile, OnChange, VerifiedBundle};
 use pconf_names::RelativePath;
 use pconf_plan::{Attempt, Container, ContainerState, DebtState, Ledger, Phase, Plan, Purpose, What};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use world::compose::{ENV_FILE, Service, definition, text};
 use world::follower::End;
 use world::goal::{empty, file, manner, own_manner, verified, word};
@@ -136,6 +138,8 @@ struct History {
     is_calm: bool,
     /// Files that somebody else may have put where they are.
     foreign: BTreeSet<RelativePath>,
+    /// How many plans were carried out.
+    plans: usize,
 }
 
 impl History {
@@ -151,7 +155,8 @@ impl History {
             composed("web", &["a"]),
             composed("db", &["b/conf", "c"]),
         ]);
-        Self { world, goals: BTreeMap::new(), stopped: BTreeSet::new(), is_calm: true, foreign: BTreeSet::new() }
+        let foreign = BTreeSet::new();
+        Self { world, goals: BTreeMap::new(), stopped: BTreeSet::new(), is_calm: true, foreign, plans: 0 }
     }
 
     fn happen(&mut self, event: Event) {
@@ -260,6 +265,7 @@ impl History {
     }
 
     fn arrive(&mut self, goal: &VerifiedBundle, purpose: Purpose) -> End {
+        self.plans += 1;
         let seen = self.world.containers.clone();
         let end = self.world.arrive(goal, purpose);
         let world = &self.world;
@@ -467,49 +473,29 @@ fn ranks_are_in_order(goal: &VerifiedBundle, containers: &[Container], plan: &Pl
     }
 }
 
-/// Of ten thousand machines; the quarters go side by side.
-fn a_quarter() -> ProptestConfig {
-    ProptestConfig { cases: 2_500, failure_persistence: None, ..ProptestConfig::default() }
-}
-
-fn machine() -> impl Strategy<Value = (usize, usize)> {
-    (0..MANNERS.len(), 0..MANNERS.len())
-}
+/// Enough for ten thousand plans.
+const HISTORIES: u32 = 2_500;
 
 fn history() -> impl Strategy<Value = Vec<Vec<Event>>> {
     prop::collection::vec(prop::collection::vec(event(), 1..4), 1..4)
 }
 
-fn comes_to_rest((label, proxy): (usize, usize), chapters: Vec<Vec<Event>>) {
-    let mut history = History::new(label, proxy);
-    for chapter in chapters {
-        for event in chapter {
-            history.happen(event);
+#[test]
+fn whatever_happens_a_machine_comes_to_rest_at_its_goal() {
+    let config = ProptestConfig { cases: HISTORIES, failure_persistence: None, ..ProptestConfig::default() };
+    let plans = Cell::new(0);
+    let machines = (0..MANNERS.len(), 0..MANNERS.len(), history());
+    let outcome = TestRunner::new(config).run(&machines, |(label, proxy, chapters)| {
+        let mut history = History::new(label, proxy);
+        for chapter in chapters {
+            for event in chapter {
+                history.happen(event);
+            }
+            history.come_to_rest();
         }
-        history.come_to_rest();
-    }
-}
-
-proptest! {
-    #![proptest_config(a_quarter())]
-
-    #[test]
-    fn whatever_happens_a_machine_comes_to_rest_at_its_goal(machine in machine(), history in history()) {
-        comes_to_rest(machine, history);
-    }
-
-    #[test]
-    fn and_so_does_a_second_one(machine in machine(), history in history()) {
-        comes_to_rest(machine, history);
-    }
-
-    #[test]
-    fn and_a_third(machine in machine(), history in history()) {
-        comes_to_rest(machine, history);
-    }
-
-    #[test]
-    fn and_a_fourth(machine in machine(), history in history()) {
-        comes_to_rest(machine, history);
-    }
+        plans.set(plans.get() + history.plans);
+        Ok(())
+    });
+    outcome.unwrap();
+    assert!(plans.get() >= 10_000, "{} plans are too few", plans.get());
 }
