@@ -95,18 +95,24 @@ impl Matrix {
         self.effects.iter().enumerate().flat_map(faults).collect()
     }
 
-    fn calls(&self, hows: &[CallFault]) -> Vec<Fault> {
+    /// Every fault at every deed of the engine, and at every question of the first story; in the others they take turns there.
+    fn calls(&self) -> Vec<Fault> {
+        use CallFault::{Breaks, BreaksAfter, Hangs, KilledAfter, KilledBefore, Refused};
+        // Whether a question is answered before its asker is gone makes no difference.
+        const QUESTION: [CallFault; 4] = [Refused, Breaks, KilledBefore, Hangs];
+        const DEED: [CallFault; 6] = [Refused, Breaks, KilledBefore, Hangs, BreaksAfter, KilledAfter];
         let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
         let mut faults = Vec::new();
-        for call in &self.calls {
+        for (at, call) in self.calls.iter().enumerate() {
             let nth = seen.entry(call).or_default();
             *nth += 1;
-            // Whether a question is answered before its asker is gone makes no difference.
-            let concerns = |how: &&CallFault| {
-                !matches!(how, CallFault::BreaksAfter | CallFault::KilledAfter) || self.deeds.contains(call)
+            let turn = [QUESTION[at % QUESTION.len()]];
+            let hows = match self.deeds.contains(call) {
+                true => &DEED[..],
+                false if self.scenario.story == Story::Forward => &QUESTION,
+                false => &turn,
             };
-            let fault = |how: &CallFault| Fault::Call { call: call.clone(), nth: *nth, how: *how };
-            faults.extend(hows.iter().filter(concerns).map(fault));
+            faults.extend(hows.iter().map(|how| Fault::Call { call: call.clone(), nth: *nth, how: *how }));
         }
         faults
     }
@@ -184,7 +190,10 @@ impl Matrix {
 
     fn missing(&self, follower: &Follower, spare: usize) -> Result<Vec<String>> {
         let mut found = Truth::of(follower)?.differs_from(&self.ended, spare);
-        found.extend(took_too_early(follower)?);
+        // Whoever took nothing of what was undone has taken what is there again.
+        if self.scenario.story != Story::Back {
+            found.extend(took_too_early(follower)?);
+        }
         Ok(found)
     }
 }
@@ -220,14 +229,8 @@ fn effects(story: Story) -> Result<()> {
 
 fn calls(story: Story) -> Result<()> {
     let matrix = Matrix::of(story)?;
-    let quick = [
-        CallFault::Refused,
-        CallFault::Breaks,
-        CallFault::BreaksAfter,
-        CallFault::KilledBefore,
-        CallFault::KilledAfter,
-    ];
-    let (quick, waiting) = (matrix.calls(&quick), matrix.calls(&[CallFault::Hangs]));
+    let waits = |fault: &Fault| matches!(fault, Fault::Call { how: CallFault::Hangs, .. });
+    let (waiting, quick): (Vec<Fault>, Vec<Fault>) = matrix.calls().into_iter().partition(waits);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| matrix.strike(&waiting, WAITING));
         matrix.strike(&quick, SIDE_BY_SIDE)?;
