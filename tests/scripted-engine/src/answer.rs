@@ -45,9 +45,7 @@ impl Inner {
             Call::PrepareTrial { like, command, mounts } => self.prepare_trial(like, command, mounts),
             Call::Exec(id) => self.exec(&id),
             Call::ExecState(id) => match self.execs.get(&id) {
-                Some(exec) => {
-                    Answer::Json(200, json!({ "ID": id, "Running": exec.is_running, "ExitCode": exec.code }))
-                }
+                Some(exec) => Answer::Json(200, json!({ "ID": id, "Running": exec.is_running, "ExitCode": exec.code })),
                 None => Answer::refusal(404, "No such exec instance"),
             },
             Call::Connect => Answer::Json(200, Value::Null),
@@ -126,15 +124,12 @@ impl Inner {
         if let Some(trial) = trial {
             let scripts = self.scripts(&trial.like).to_vec();
             return self.with(id, |container, _| {
-                match container.run(&trial.command, &scripts) {
-                    Some((code, output)) => {
-                        container.log.extend(output.lines().map(str::to_owned));
-                        container.state = State::Exited(code);
-                    }
-                    None => {
-                        container.state = State::Running;
-                        container.trial = Some(Trial { hangs: true, ..trial });
-                    }
+                if let Some((code, output)) = container.run(&trial.command, &scripts) {
+                    container.log.extend(output.lines().map(str::to_owned));
+                    container.state = State::Exited(code);
+                } else {
+                    container.state = State::Running;
+                    container.trial = Some(Trial { hangs: true, ..trial });
                 }
                 Answer::done()
             });

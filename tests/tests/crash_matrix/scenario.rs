@@ -153,7 +153,9 @@ fn set(level: Level, story: Story) -> Result<TemplateSet> {
         service("maker", level),
         service(if is_wanted { "added" } else { "gone" }, Level::Before)
     );
-    let mut set = TemplateSet::little()
+    // Its container is stopped before `Before`, so that nothing is owed to it when the story begins.
+    let idle = if is_wanted { text("idle") } else { "idle: as ever\n".to_owned() };
+    let set = TemplateSet::little()
         .compose("app", "pryv.yml", PROJECT)?
         .service("app", &json!({ "match": "*", "limit": 3 }))?
         .service("app", &json!({ "match": "proxy", "onChange": { "reload": "SIGHUP" }, "upstreams": ["maker"] }))?
@@ -174,8 +176,9 @@ fn set(level: Level, story: Story) -> Result<TemplateSet> {
         )?
         .edit("app/role.json", |role| {
             let mode = if is_wanted { "0600" } else { "0640" };
-            let files = role["files"].as_array_mut().into_iter().next();
-            files.map(|files| files.push(json!({ "match": "web/conf/mode.txt", "mode": mode })));
+            if let Some(files) = role["files"].as_array_mut() {
+                files.push(json!({ "match": "web/conf/mode.txt", "mode": mode }));
+            }
         })?
         .text("app/pryv.yml", &compose)
         .text("app/web/conf/web.yml", &web)
@@ -185,15 +188,11 @@ fn set(level: Level, story: Story) -> Result<TemplateSet> {
         .text("app/store/conf/store.conf", &text("store"))
         .text("app/judge/conf/judge.conf", &text("judge"))
         .text("app/scribe/conf/scribe.conf", &text("scribe"))
-        .text("app/idle/conf/idle.conf", &text(if is_wanted { "idle" } else { "idle as ever" }))
+        .text("app/idle/conf/idle.conf", &idle)
         .text("app/other/conf/other.conf", "nothing ever changes here\n");
-    if !is_wanted {
-        // As long as another level's text, so that what stands there is told by its bytes.
-        set = set.text("app/idle/conf/idle.conf", "idle: as ever\n").text("app/web/conf/old/old.yml", "old\n");
-    } else {
-        set = set.text("app/web/conf/new/new.yml", "new\n");
-    }
-    Ok(set)
+    // A file comes with its folder, another one goes with its own.
+    let (name, text) = if is_wanted { ("new", "new\n") } else { ("old", "old\n") };
+    Ok(set.text(&format!("app/web/conf/{name}/{name}.yml"), text))
 }
 
 fn service(name: &str, level: Level) -> String {

@@ -29,8 +29,8 @@ struct Reader {
     has_read: BTreeMap<String, String>,
 }
 
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A revision by its name, and its files.
@@ -54,11 +54,13 @@ fn contents(tree: &Tree) -> BTreeMap<String, Vec<u8>> {
 impl Truth {
     pub(crate) fn of(follower: &Follower) -> Result<Self> {
         let tree = follower.tree()?;
-        let files =
-            tree.into_iter().map(|(path, entry)| (path, (entry.content.map(text), entry.owner, entry.mode))).collect();
+        let files = tree
+            .into_iter()
+            .map(|(path, entry)| (path, (entry.content.as_deref().map(text), entry.owner, entry.mode)))
+            .collect();
         let containers = follower.engine.names().into_iter().map(|name| {
             let state = follower.engine.state(&name).unwrap_or(State::Created);
-            let has_read = follower.has_read(&name).into_iter().map(|(path, bytes)| (path, text(bytes))).collect();
+            let has_read = follower.has_read(&name).into_iter().map(|(path, bytes)| (path, text(&bytes))).collect();
             (name, Reader { state, has_read })
         });
         let mut done: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
