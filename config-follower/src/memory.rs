@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use pconf_bundle::{Drift, Report, ServiceReport, Verdict, VerifiedBundle, open_bundle};
+use pconf_bundle::{Drift, Report, ServiceReport, Verdict};
 use pconf_daemon::{Chain, StateError, from_state, to_state};
 use pconf_files::{FilesError, StateFolder, read_state};
 use pconf_names::RevisionId;
-use pconf_plan::{Attempt, Drifted, Ledger};
+use pconf_plan::{Drifted, Ledger};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::warn;
-
-use crate::config::Config;
 
 const LEDGER: &str = "ledger.json";
 const STATUS: &str = "status.json";
@@ -188,12 +185,6 @@ pub(crate) fn look(folder: &Path) -> Result<(Ledger, Status), MemoryError> {
         }
     })?;
     Ok((read(&folder.join(LEDGER))?, status))
-}
-
-/// A bundle that the machine has, without taking the memory.
-pub(crate) fn stored(config: &Config, known: &Attempt) -> anyhow::Result<VerifiedBundle> {
-    let sealed = read_state(&config.state.join(crate::store::name(known.revision)))?.context("it is not there")?;
-    Ok(open_bundle(&config.keys, &config.role, known.revision, &sealed)?)
 }
 
 fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, MemoryError> {

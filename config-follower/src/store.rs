@@ -1,10 +1,11 @@
 //! The bundles that the machine may have to go to without the leader: the one that runs, the one before it, and the one
 //! that is being taken. They are kept as they travelled, sealed for this machine alone.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pconf_bundle::{Keys, OpenError, VerifiedBundle, open_bundle};
-use pconf_files::{FilesError, StateFolder};
+use pconf_files::{FilesError, StateFolder, read_state};
 use pconf_names::{RevisionId, RoleName};
 use pconf_plan::{Attempt, Ledger, fingerprint};
 
@@ -25,21 +26,22 @@ pub(crate) enum StoreError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// It is not there.
-    #[error("`{0}` is not there: the machine can only go on to a newer revision")]
-    Missing(String),
+    #[error("`{}` is not there: the machine can only go on to a newer revision", .0.display())]
+    Missing(PathBuf),
     /// It does not open.
     #[error(
-        "`{name}` cannot be opened; if the machine's key was replaced, the machine can only go on to a newer revision"
+        "`{}` cannot be opened; if the machine's key was replaced, the machine can only go on to a newer revision",
+        path.display()
     )]
     Sealed {
         /// The file.
-        name: String,
+        path: PathBuf,
         /// Why not.
         source: OpenError,
     },
     /// It is not what it was.
-    #[error("`{0}` holds something else than the ledger says: the machine can only go on to a newer revision")]
-    Other(String),
+    #[error("`{}` holds something else than the ledger says: the machine can only go on to a newer revision", .0.display())]
+    Other(PathBuf),
 }
 
 impl Store {
@@ -59,11 +61,7 @@ impl Store {
 
     /// The bundle of a revision that the ledger knows.
     pub(crate) fn open(&self, known: &Attempt) -> Result<VerifiedBundle, StoreError> {
-        let name = name(known.revision);
-        let sealed = self.folder.read(&name)?.ok_or_else(|| StoreError::Missing(name.clone()))?;
-        let bundle = open_bundle(&self.keys, &self.role, known.revision, &sealed)
-            .map_err(|source| StoreError::Sealed { name: name.clone(), source })?;
-        if fingerprint(&bundle) == known.fingerprint { Ok(bundle) } else { Err(StoreError::Other(name)) }
+        open(&self.folder.file(&name(known.revision)), &self.keys, &self.role, known)
     }
 
     /// Removes the bundles that the machine cannot have to go to any more.
@@ -79,10 +77,21 @@ impl Store {
     }
 }
 
+/// The bundle of a revision that the ledger of `config` knows, without taking its memory.
+pub(crate) fn look(config: &Config, known: &Attempt) -> Result<VerifiedBundle, StoreError> {
+    open(&config.state.join(name(known.revision)), &config.keys, &config.role, known)
+}
+
+fn open(path: &Path, keys: &Keys, role: &RoleName, known: &Attempt) -> Result<VerifiedBundle, StoreError> {
+    let sealed = read_state(path)?.ok_or_else(|| StoreError::Missing(path.to_owned()))?;
+    let bundle = open_bundle(keys, role, known.revision, &sealed)
+        .map_err(|source| StoreError::Sealed { path: path.to_owned(), source })?;
+    if fingerprint(&bundle) == known.fingerprint { Ok(bundle) } else { Err(StoreError::Other(path.to_owned())) }
+}
+
 const PREFIX: &str = "bundle-";
 const SUFFIX: &str = ".sealed";
 
-/// What the file of a revision is called.
-pub(crate) fn name(revision: RevisionId) -> String {
+fn name(revision: RevisionId) -> String {
     format!("{PREFIX}{revision}{SUFFIX}")
 }

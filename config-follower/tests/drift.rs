@@ -36,7 +36,8 @@ async fn by_default_it_is_told_with_its_beginning_and_nothing_is_touched() {
     let machine = drifted("report").await;
     // Seen at once, before any cycle.
     let (code, seen) = machine.ask(&["drift"]).await;
-    let found = json!([{ "what": FILE, "how": "changed", "since": null }, { "what": "hfs", "how": "stopped", "since": null }]);
+    let found =
+        json!([{ "what": FILE, "how": "changed", "since": null }, { "what": "hfs", "how": "stopped", "since": null }]);
     assert_eq!((code, &seen["drift"]), (5, &found));
     let (_, status) = machine.ask(&["status"]).await;
     let gap = json!("files are not as they were left: see `config-follower drift`");

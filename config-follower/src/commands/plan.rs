@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::leader::{Leader, Pulled};
 use crate::machine::Machine;
 use crate::memory;
+use crate::store;
 use crate::terminal::Terminal;
 
 pub(super) async fn run(config: &Config, terminal: Terminal, tells_by_exit_code: bool) -> anyhow::Result<Ending> {
@@ -44,7 +45,7 @@ pub(super) async fn run(config: &Config, terminal: Terminal, tells_by_exit_code:
         ));
         return Ok(Ending::Refused);
     }
-    let applied = ledger.applied.as_ref().and_then(|applied| memory::stored(config, applied).ok());
+    let applied = ledger.applied.as_ref().and_then(|applied| store::look(config, applied).ok());
     let masks = applied.map_or_else(|| goal.masks.clone(), |applied| goal.masks.and(&applied.masks));
     let diffs = diffs(config, &goal, &plan, &masks)?;
     let text = || {
