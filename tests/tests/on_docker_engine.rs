@@ -232,8 +232,8 @@ async fn a_container_that_dies_of_its_files_is_ill_with_its_last_words() -> Resu
     let acted = act(&bench.docker, &name, Some(&name), &How::Restart, &runs(3)).await;
     let (reason, log) = ill(&acted)?;
     assert_eq!(reason, format!("exited with code 1: see `docker logs {name}`"));
-    assert_eq!(log.last().map(String::as_str), Some("`/app/conf/a.txt` asks for a crash"));
-    assert_eq!(bench.docker.last_lines(&name, 1).await?, ["`/app/conf/a.txt` asks for a crash"]);
+    assert_eq!(log.last().map(String::as_str), Some("`/app/conf/a.txt` asks for a crash: standin:crash"));
+    assert_eq!(bench.docker.last_lines(&name, 1).await?, ["`/app/conf/a.txt` asks for a crash: standin:crash"]);
     let died = State::Exited { code: 1, died: true };
     assert_eq!((bench.look(&name).await?.state, bench.docker.states().await?.get(&name)), (died, Some(&died)));
 

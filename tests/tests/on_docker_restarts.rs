@@ -80,10 +80,10 @@ fn what_does_not_come_up_with_the_new_files_is_named_in_the_report() -> Result<(
     let service = engine.run("fragile", ImageName::StandIn, &["--volume", &folder])?;
     platform.publish(|platform| platform.set("/greeting", json!("standin:crash")))?;
     let revision = platform.revision()?;
-    let report = promises::eventually("the machine refuses the revision", || {
+    let report = promises::eventually("the machine goes back", || {
         let report = platform.status()?["machines"]["a"]["report"].clone();
-        let refused = report["verdict"]["state"] == "refused" && report["verdict"]["revision"] == *revision;
-        Ok(refused.then_some(report))
+        let is_back = report["verdict"]["state"] == "rolled-back" && report["verdict"]["revision"] == *revision;
+        Ok(is_back.then_some(report))
     })?;
     let services: Vec<Value> = report["services"].as_array().cloned().unwrap_or_default();
     ensure!(
