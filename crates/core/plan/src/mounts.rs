@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use pconf_bundle::OnChange;
 use pconf_names::RelativePath;
 use serde::{Deserialize, Serialize};
 
+use crate::actions::Action;
 use crate::decide::Scene;
 use crate::observed::{Container, ContainerState, Reads};
 use crate::plan::{Plan, Step};
@@ -31,12 +31,15 @@ pub(crate) fn keep_mounted_folders(scene: &Scene, plan: &mut Plan) {
     plan.steps.retain(|step| !matches!(step, Step::RemoveFolder { path } if is_mounted(path)));
 }
 
-/// A file that a running container mounts by itself keeps its inode, unless the container is started again anyway.
+/// A file that a running container mounts by itself keeps its inode, unless the container is started again anyway: otherwise
+/// it would go on seeing the old file, whenever it looks.
 pub(crate) fn keep_inodes(scene: &Scene, plan: &mut Plan) {
+    let is_started = |action: &&Action| action.what.interrupts();
+    let started: BTreeSet<String> = plan.actions.iter().filter(is_started).map(|action| action.name.clone()).collect();
     let keeps = |path: &RelativePath| {
         scene.containers.iter().any(|container| {
-            let how = scene.manner(container).takes(scene.goal, path);
-            container.state == ContainerState::Up && container.mounts_alone(path) && how < OnChange::Restart
+            let stays = container.state == ContainerState::Up && !started.contains(&container.name);
+            stays && container.mounts_alone(path)
         })
     };
     for step in &mut plan.steps {

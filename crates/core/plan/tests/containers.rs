@@ -3,11 +3,11 @@
 
 mod world;
 
-use pconf_bundle::VerifiedBundle;
+use pconf_bundle::{Bundle, OnChange, VerifiedBundle};
 use pconf_names::RevisionId;
 use pconf_plan::{Admission, ContainerState, Purpose, admit, guard};
 use world::follower::End;
-use world::goal::{bundle, declared, ruled};
+use world::goal::{bundle, declared, empty, file, ruled, verified};
 use world::{World, composed, container, labelled};
 
 /// A machine at revision 1, `files` with these rules.
@@ -61,7 +61,7 @@ fn a_reload_that_would_not_reach_the_new_file_is_a_restart() {
     let goal = ruled(2, &[("app.yml", "two")], &rule);
     assert_eq!(
         shown(&world, &goal),
-        "revision 1.2\n  rewrite  app.yml\n  restart  app  (reads app.yml)\n  downtime app, until each is up again\n"
+        "revision 1.2\n  change   app.yml\n  restart  app  (reads app.yml)\n  downtime app, until each is up again\n"
     );
     world.converge(&goal);
     assert!(shown(&world, &ruled(3, &[("app.yml", "three")], &rule)).contains("signal   app  SIGHUP"));
@@ -96,8 +96,8 @@ fn the_strongest_of_all_changed_files_wins_and_a_container_is_acted_on_once() {
     let rule = [r#"{"match":"*","onChange":{"reload":"SIGHUP"}}"#];
     let mut world = at_one(vec![container("app", &["a"])], &[("a/one", "1"), ("a/two", "1")], &rule);
     let mut goal = (*ruled(2, &[("a/one", "2"), ("a/two", "2")], &rule)).clone();
-    goal.files[1].on_change = Some(pconf_bundle::OnChange::StopFirst);
-    let goal = world::goal::verified(&goal);
+    goal.files[1].on_change = Some(OnChange::StopFirst);
+    let goal = verified(&goal);
     assert_eq!(
         shown(&world, &goal),
         "revision 1.2\n  stop     app  (until its files are in place)\n  change   a/one\n  change   a/two\n  \
@@ -271,6 +271,20 @@ fn what_we_stopped_is_started_even_when_nothing_changes_after_all() {
     world.converge(&ruled(2, &[("a/one", "two")], &rule));
     assert_eq!(world.containers[0].state, ContainerState::Stopped);
     assert!(world.plan_back(&ruled(1, &[("a/one", "one")], &rule)).unwrap().to_string().contains("start    app"));
+}
+
+#[test]
+fn a_container_that_is_not_started_on_the_way_back_keeps_the_inode_that_it_shows() {
+    let mut first = Bundle { files: vec![file("f", "one")], ..empty(1) };
+    first.files[0].on_change = Some(OnChange::Restart);
+    let first = verified(&first);
+    let mut world = World::with(vec![labelled(container("proxy", &["f"]), &[("on-change", r#"{"reload":"SIGHUP"}"#)])]);
+    assert!(world.converge(&first));
+    // The file is rewritten in place; the signal is not sent.
+    world.power = Some(2);
+    world.converge(&bundle(2, &[], &[("f", "two")]));
+    assert_eq!(world.calls, ["rewrite f"]);
+    assert_eq!(world.plan_back(&first).unwrap().to_string(), "revision 1.1\n  rewrite  f\n");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use pconf_bundle::{Bundle, ComposeFile, OnChange, VerifiedBundle};
 use pconf_names::RelativePath;
 use pconf_plan::{Attempt, Container, ContainerState, DebtState, Ledger, Phase, Plan, Purpose, What};
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngSeed, TestRunner};
 use world::compose::{ENV_FILE, Service, definition, text};
 use world::follower::End;
 use world::goal::{empty, file, manner, own_manner, verified, word};
@@ -476,13 +476,18 @@ fn ranks_are_in_order(goal: &VerifiedBundle, containers: &[Container], plan: &Pl
 /// Enough for ten thousand plans.
 const HISTORIES: u32 = 2_500;
 
+/// The same histories each time, so that a change is what breaks them; `PROPTEST_RNG_SEED` in the environment asks for others.
+const SEED: u64 = 20_261_121;
+
 fn history() -> impl Strategy<Value = Vec<Vec<Event>>> {
     prop::collection::vec(prop::collection::vec(event(), 1..4), 1..4)
 }
 
 #[test]
 fn whatever_happens_a_machine_comes_to_rest_at_its_goal() {
-    let config = ProptestConfig { cases: HISTORIES, failure_persistence: None, ..ProptestConfig::default() };
+    let usual = ProptestConfig::default();
+    let rng_seed = if usual.rng_seed == RngSeed::Random { RngSeed::Fixed(SEED) } else { usual.rng_seed };
+    let config = ProptestConfig { cases: HISTORIES, failure_persistence: None, rng_seed, ..usual };
     let plans = Cell::new(0);
     let machines = (0..MANNERS.len(), 0..MANNERS.len(), history());
     let outcome = TestRunner::new(config).run(&machines, |(label, proxy, chapters)| {
