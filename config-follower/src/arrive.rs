@@ -147,21 +147,13 @@ impl Way {
     }
 
     pub(crate) fn gone(end: End, plan: &Plan, mut services: Vec<ServiceReport>) -> Self {
-        let service = |name: &str, outcome, reason: String| ServiceReport {
-            name: name.to_owned(),
-            outcome,
-            reason,
-            log: Vec::new(),
-        };
         services.extend(plan.stopped.iter().map(|left| {
             let reason = format!("its operator stopped it; it reads {} when it is started", list(&left.files));
-            service(&left.name, ServiceOutcome::Stopped, reason)
+            ServiceReport::new(&left.name, ServiceOutcome::Stopped, reason)
         }));
-        services.extend(
-            plan.untouched
-                .iter()
-                .map(|name| service(name, ServiceOutcome::Untouched, "nothing that it reads has changed".to_owned())),
-        );
+        services.extend(plan.untouched.iter().map(|name| {
+            ServiceReport::new(name, ServiceOutcome::Untouched, "nothing that it reads has changed".to_owned())
+        }));
         services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut removed: Vec<RelativePath> = plan.removed().cloned().collect();
         removed.sort_unstable();

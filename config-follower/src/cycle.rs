@@ -154,10 +154,7 @@ impl<C: Containers> Follower<C> {
         let known = self.memory.ledger.settled_tag().map(str::to_owned);
         let Some(pulled) = self.pull(known.as_deref(), shutdown).await else { return Ok(Outcome::Interrupted) };
         if let Some(suspended) = &self.memory.ledger.suspended {
-            // What is wanted is heard all the same, and the leader hears that somebody is there.
-            if let Ok(Pulled::Goal(goal)) = pulled {
-                self.memory.status.desired = self.memory.status.desired.max(Some(goal.bundle.revision));
-            }
+            // What is wanted was heard all the same, and the leader heard that somebody is there.
             let (running, reason) = (self.memory.ledger.running(), suspended.reason.clone());
             self.tell(Verdict::Suspended { running, reason: reason.clone() }, Way::not_gone(End::There));
             return Ok(Outcome::Suspended { reason });
@@ -184,13 +181,15 @@ impl<C: Containers> Follower<C> {
         if pulled.is_ok() {
             self.memory.contact();
         }
+        if let Ok(Pulled::Goal(goal)) = &pulled {
+            self.memory.named(Some(goal.bundle.revision));
+        }
         Some(pulled.map_err(|fault| Chain(&fault).to_string()))
     }
 
     /// What the leader offers is taken, or it is said why not.
     async fn judge(&mut self, goal: Goal, acceptance: Acceptance, shutdown: &Shutdown) -> Result<Outcome, Trouble> {
         let revision = goal.bundle.revision;
-        self.memory.status.desired = self.memory.status.desired.max(Some(revision));
         match admit(&goal.bundle, &self.memory.ledger) {
             Err(refusal) => return Ok(self.refuse(revision, refusal.to_string())),
             Ok(Admission::Quarantined) => {
@@ -411,7 +410,7 @@ impl<C: Containers> Follower<C> {
         let running = self.memory.ledger.running();
         // The leader has named at least what is known of it.
         let named = refused.as_ref().map(|(revision, _)| *revision).max(running);
-        self.memory.status.desired = self.memory.status.desired.max(named);
+        self.memory.named(named);
         let told = self.memory.status.verdict.as_ref();
         let verdict = match (refused, running) {
             (Some((refused, reason)), running) => match told {

@@ -248,18 +248,19 @@ impl<C: Containers> Machine<C> {
         let Some(engine) = &self.engine else { return Ok(None) };
         let Some(container) = engine.look(&trial.id).await? else { return Ok(None) };
         let (root, _) = self.place(engine).await?;
+        let mounts = container.mounts.iter().filter_map(|mount| Some((mount, reads(mount, &root)?)));
         let limit = Duration::from_secs(trial.limit.into());
         let tried = match &trial.check {
             Check::Run(command) => {
-                let seen: Vec<Reads> = container.mounts.iter().filter_map(|mount| reads(mount, &root)).collect();
-                let staged = self.stage(goal, None, seen).await?;
+                let mounts: Vec<(&Mount, Reads)> = mounts.collect();
+                let staged = self.stage(goal, None, mounts.iter().map(|(_, seen)| seen.clone()).collect()).await?;
                 let host = Path::new(&root).join(staged.path().as_str());
-                let swaps = container.mounts.iter().filter_map(|mount| {
-                    let staged = match reads(mount, &root)? {
+                let swaps = mounts.iter().filter_map(|(mount, seen)| {
+                    let staged = match seen {
                         Reads::Everything => host.clone(),
                         Reads::Within(place) => {
                             // A folder without files of ours is seen as it is.
-                            goal.files.iter().find(|file| file.path.is_within(&place))?;
+                            goal.files.iter().find(|file| file.path.is_within(place))?;
                             host.join(place.as_str())
                         }
                     };
@@ -270,7 +271,6 @@ impl<C: Containers> Machine<C> {
             // Nothing can be asked of one that does not run; it is seen whether it likes its files when it is started.
             Check::Exec(_) if container.state != State::Running => return Ok(None),
             Check::Exec(command) => {
-                let mounts = container.mounts.iter().filter_map(|mount| Some((mount, reads(mount, &root)?)));
                 let mut folders = mounts.filter(|(_, seen)| !goal.files.iter().any(|file| is_alone(seen, &file.path)));
                 let Some((mount, seen)) =
                     folders.find(|(_, seen)| goal.files.iter().any(|file| seen.shows(&file.path)))

@@ -143,6 +143,11 @@ impl Memory {
         self.status.drift != before
     }
 
+    /// Notes a revision that the leader has named, unless it has named a newer one.
+    pub fn named(&mut self, revision: Option<RevisionId>) {
+        self.status.desired = self.status.desired.max(revision);
+    }
+
     /// Notes an answer of the leader.
     pub fn contact(&mut self) {
         self.status.last_contact = Some(now());

@@ -152,7 +152,7 @@ fn waiting(action: &Action) -> ServiceReport {
 }
 
 fn report(action: &Action, outcome: ServiceOutcome, reason: String) -> ServiceReport {
-    ServiceReport { name: action.name.clone(), outcome, reason, log: Vec::new() }
+    ServiceReport::new(&action.name, outcome, reason)
 }
 
 fn outcome(what: &What) -> ServiceOutcome {

@@ -130,6 +130,14 @@ pub struct ServiceReport {
     pub log: Vec<String>,
 }
 
+impl ServiceReport {
+    /// The part of a container whose last lines tell nothing.
+    #[must_use]
+    pub fn new(name: &str, outcome: ServiceOutcome, reason: String) -> Self {
+        Self { name: name.to_owned(), outcome, reason, log: Vec::new() }
+    }
+}
+
 /// What was done to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

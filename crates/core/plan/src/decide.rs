@@ -10,7 +10,6 @@ use crate::actions::{Action, Left, Stop, Trial, What};
 use crate::causes::{Before, causes, has_left};
 use crate::debt::{Change, Debt, DebtState, Made, Was};
 use crate::definitions::Definitions;
-
 use crate::ledger::Ledger;
 use crate::manner::Manner;
 use crate::mounts::{keep_inodes, keep_mounted_folders, note_what_is_loose};
@@ -81,8 +80,7 @@ impl Scene<'_> {
         let name = container.name.clone();
         if let Some((file, mut debt)) = self.leaves(container, plan) {
             if !to_stop.is_empty() {
-                plan.stops.push(Stop::of(container));
-                debt.begun = Some(container.started.clone());
+                stop_first(container, &mut debt, plan);
             }
             plan.debts.insert(name, debt);
             let (files, overdue) = (BTreeSet::from([file]), earlier.is_some());
@@ -138,8 +136,7 @@ impl Scene<'_> {
         };
         let mut debt = Debt { made, ..debt };
         if !to_stop.is_empty() {
-            plan.stops.push(Stop::of(container));
-            debt.begun = Some(container.started.clone());
+            stop_first(container, &mut debt, plan);
         }
         let (upstreams, overdue) = (debt.upstreams.clone(), earlier.is_some() && taken.is_none());
         plan.debts.insert(name, debt);
@@ -201,4 +198,10 @@ impl Scene<'_> {
             plan.checks.push(Trial { id, name, check, reads, limit: manner.limit });
         }
     }
+}
+
+/// The container is stopped before its files change, and is then ours to start.
+fn stop_first(container: &Container, debt: &mut Debt, plan: &mut Plan) {
+    plan.stops.push(Stop::of(container));
+    debt.begun = Some(container.started.clone());
 }
