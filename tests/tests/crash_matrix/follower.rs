@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
-use promises::{Program, Tree, read_tree};
+use promises::{Program, Tree, eventually, read_tree};
 use rustix::process::{Pid, Signal, kill_process};
 use scripted_engine::{Fate, ScriptedEngine};
 use serde_json::Value;
@@ -76,8 +76,14 @@ impl Follower {
         Ok((output, effects.lines().map(str::to_owned).collect()))
     }
 
-    /// The same, struck.
+    /// The same, struck. What it had started goes on without it, as compose does, and has ended when this returns.
     pub(crate) fn once_struck(&self, fault: &Fault) -> Result<Output> {
+        let output = self.once_until(fault)?;
+        eventually("what a killed follower had started ends", || Ok((!self.is_at_work()?).then_some(())))?;
+        Ok(output)
+    }
+
+    fn once_until(&self, fault: &Fault) -> Result<Output> {
         match fault {
             Fault::Effect { number, how, .. } => {
                 Ok(self.command("once")?.env("PCONF_FAULT", format!("{number}:{how}")).output()?)
@@ -137,6 +143,20 @@ impl Follower {
         let below = |path: PathBuf| path.strip_prefix(&root).unwrap_or(&path).display().to_string();
         let read = self.engine.has_read(container).into_iter().map(|(path, bytes)| (below(path), bytes));
         read.filter(|(path, _)| !path.contains(DRAFT)).collect()
+    }
+
+    /// Whether a program runs that is of this follower, or is compose for it.
+    fn is_at_work(&self) -> Result<bool> {
+        let marks = [self.configuration(), self.engine.programs()];
+        let marks = marks.map(|path| path.into_os_string().into_encoded_bytes());
+        for process in fs::read_dir("/proc")?.flatten() {
+            // Most of what is here is no process, and some processes end meanwhile.
+            let Ok(words) = fs::read(process.path().join("cmdline")) else { continue };
+            if marks.iter().any(|mark| words.windows(mark.len()).any(|part| part == mark)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn command(&self, command: &str) -> Result<Command> {
