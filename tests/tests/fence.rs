@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 /// What the core may be built of: its own crates, and libraries that compute.
-const PURE: [&str; 24] = [
+const PURE: [&str; 25] = [
     "annotate-snippets",
     "base64",
     "chacha20poly1305",
@@ -31,6 +31,7 @@ const PURE: [&str; 24] = [
     "subtle",
     "tera",
     "thiserror",
+    "x25519-dalek",
     "zeroize",
 ];
 

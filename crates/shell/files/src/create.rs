@@ -15,10 +15,19 @@ use crate::write::create;
 /// Makes the file at `path` durably, with mode 0600, in a folder that is made with mode 0700 if missing; `false` where it
 /// exists already, which is then left as it is. It appears whole or not at all.
 pub fn create_state(path: &Path, bytes: &[u8]) -> Result<bool, FilesError> {
+    create_with(path, bytes, 0o600)
+}
+
+/// As [`create_state`], with mode 0400: for what is made once and never changes.
+pub fn create_read_only(path: &Path, bytes: &[u8]) -> Result<bool, FilesError> {
+    create_with(path, bytes, 0o400)
+}
+
+fn create_with(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, FilesError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_private(folder)?;
     let name = path.file_name().and_then(|name| name.to_str()).ok_or(Errno::INVAL).attempt("make", path)?;
-    let made = effect::open(CWD, folder, FOLDER).and_then(|folder| create(folder.as_fd(), name, bytes, 0o600));
+    let made = effect::open(CWD, folder, FOLDER).and_then(|folder| create(folder.as_fd(), name, bytes, mode));
     match made {
         Err(Errno::EXIST) => Ok(false),
         made => made.map(|()| true).attempt("make", path),
