@@ -6,5 +6,6 @@ use clap::Parser as _;
 use config_follower::Cli;
 
 fn main() -> ExitCode {
+    pconf_daemon::forbid_core_dumps();
     config_follower::execute(&Cli::parse())
 }

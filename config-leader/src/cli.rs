@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use pconf_names::{MachineName, RevisionId, RoleName};
+use serde::{Deserialize, Serialize};
 
 use crate::terminal::OutputFormat;
 
@@ -67,14 +68,44 @@ pub enum Command {
         /// The revision, e.g. `1.8` [default: the published one]; another one than the published is refused.
         revision: Option<RevisionId>,
     },
-    /// Tell what the running leader heard of every machine; works on its machine only.
+    /// Say that this leader goes on, deliberately, after it was restored from a backup.
+    #[command(subcommand)]
+    Epoch(EpochCommand),
+    /// Show who did what, or check that nobody has changed the record.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Tell what the running leader heard of every machine.
     Status,
     /// Publish a revision whenever the inputs change, and serve it to the followers.
     Serve(ServeArguments),
 }
 
+/// Commands about the epoch.
+#[derive(Debug, Clone, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum EpochCommand {
+    /// Count revisions in a new epoch. Followers refuse what a restored leader publishes, because its numbers are behind
+    /// theirs; what is published after this is newer than anything that they have.
+    Bump,
+}
+
+/// Commands about the audit log.
+#[derive(Debug, Clone, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditCommand {
+    /// Print the entries, oldest first.
+    Show {
+        /// Only so many of the newest.
+        #[arg(long, value_name = "NUMBER")]
+        last: Option<usize>,
+    },
+    /// Check every entry against the one before it, and name the first one that is not as it was written.
+    Verify,
+}
+
 /// Commands about machines.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
 pub enum MachineCommand {
     /// Declare a machine in platform.json, make its key and print what to run there.
     ///

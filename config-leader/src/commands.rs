@@ -1,27 +1,34 @@
 //! The commands, one file each.
 
-mod accept;
+pub(crate) mod accept;
+pub(crate) mod audit;
 mod check;
+pub(crate) mod epoch;
 mod init;
-mod machine;
+pub(crate) mod machine;
 mod render;
 mod serve;
-mod status;
+pub(crate) mod status;
 
 use crate::cli::{Cli, Command};
 use crate::folder::Folder;
+use crate::orders::{Order, give};
 use crate::terminal::{Failure, Terminal};
 
 /// Runs the command that was typed.
 pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
     let folder = Folder::open(&cli.dir, cli.templates.as_deref())?;
-    match cli.command {
-        Command::Init { kind, example } => init::run(&folder, &kind, example.as_deref(), terminal),
-        Command::Check => check::run(&folder, terminal),
-        Command::Render { out, machine } => render::run(&folder, &out, machine.as_ref(), terminal),
-        Command::Machine(command) => machine::run(&folder, command, terminal),
-        Command::Accept { revision } => accept::run(&folder, revision, terminal),
-        Command::Status => status::run(&folder, terminal),
-        Command::Serve(arguments) => serve::run(&folder, &arguments),
-    }
+    let said = match cli.command {
+        Command::Init { kind, example } => init::run(&folder, &kind, example.as_deref()),
+        Command::Check => check::run(&folder),
+        Command::Render { out, machine } => render::run(&folder, &out, machine.as_ref()),
+        Command::Machine(command) => give(&folder, Order::Machine(command)),
+        Command::Accept { revision } => give(&folder, Order::Accept(revision)),
+        Command::Epoch(command) => give(&folder, Order::Epoch(command)),
+        Command::Audit(command) => give(&folder, Order::Audit(command)),
+        Command::Status => give(&folder, Order::Status),
+        Command::Serve(arguments) => return serve::run(&folder, &arguments),
+    };
+    terminal.show(&said?);
+    Ok(())
 }

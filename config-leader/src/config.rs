@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use pconf_vault::KekSource;
 use serde::{Deserialize, Serialize};
 
 /// How this leader runs.
@@ -20,6 +21,8 @@ pub struct LeaderConfig {
     /// of this machine, `/etc/ssl/certs/ca-certificates.crt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
+    /// Where the key-encryption key comes from; default: the file `kek` in the leader's folder.
+    pub kek: KekSource,
 }
 
 impl Default for LeaderConfig {
@@ -29,6 +32,7 @@ impl Default for LeaderConfig {
             templates: PathBuf::from("templates"),
             urls: Vec::new(),
             ca: None,
+            kek: KekSource::default(),
         }
     }
 }

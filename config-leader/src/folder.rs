@@ -3,19 +3,27 @@
 //! ```text
 //! config-leader.json   how it runs (optional)
 //! platform.json        what the admin edits
-//! secrets/  0700       one file per secret, 0600
-//! keys/     0700       one file per machine, 0600
+//! kek             0400 the key-encryption key, unless it is kept elsewhere
+//! vault.json           with which key-encryption key the rest is sealed
+//! secrets/        0700 one envelope per secret
+//! keys/           0700 one envelope per machine
+//! authority            the platform's own certificate authority, an envelope
 //! accepted.json        the revision that the admin lets through although it changes much
-//! state/    0700       what it published and what it heard
+//! epoch.json           the epoch of the next revision, after a restore
+//! audit.log            who did what
+//! state/          0700 what it published, an envelope, and what it heard
 //! ```
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
+use pconf_vault::Vault;
 use rustix::fs::FlockOperation;
 
 use crate::config::LeaderConfig;
+use crate::passphrase;
 
 /// What problems call the file that the admin edits.
 pub(crate) const PLATFORM: &str = "platform.json";
@@ -27,6 +35,7 @@ pub struct Folder {
     path: PathBuf,
     config: LeaderConfig,
     templates: PathBuf,
+    vault: Arc<OnceLock<Vault>>,
 }
 
 impl Folder {
@@ -39,7 +48,7 @@ impl Folder {
             Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", file.display())),
         };
         let templates = templates.map_or_else(|| path.join(&config.templates), Path::to_owned);
-        Ok(Self { path: path.to_owned(), config, templates })
+        Ok(Self { path: path.to_owned(), config, templates, vault: Arc::default() })
     }
 
     /// Writes the configuration with the templates' place as it is now, so that later commands find them; `false` where
@@ -60,6 +69,17 @@ impl Folder {
     #[must_use]
     pub fn config(&self) -> &LeaderConfig {
         &self.config
+    }
+
+    /// What is sealed in the folder; opened when it is first needed.
+    pub(crate) fn vault(&self) -> anyhow::Result<&Vault> {
+        if let Some(vault) = self.vault.get() {
+            return Ok(vault);
+        }
+        let vault = Vault::open(&self.path, &self.config.kek, |is_new| {
+            passphrase::ask("CONFIG_LEADER_PASSPHRASE", "Passphrase of this leader's folder", is_new)
+        })?;
+        Ok(self.vault.get_or_init(|| vault))
     }
 
     /// The folder itself.
@@ -94,6 +114,11 @@ impl Folder {
 
     pub(crate) fn keys(&self) -> PathBuf {
         self.path.join("keys")
+    }
+
+    /// Where a running leader hears the command line.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.state().join("control.sock")
     }
 
     pub(crate) fn state(&self) -> PathBuf {

@@ -2,13 +2,18 @@
 //!
 //! One folder is its whole world (see [`folder`]); each command reads it afresh, and `serve` does so whenever it changes.
 
+mod audit;
+mod authority;
 mod certificate;
 mod cli;
 mod commands;
 mod config;
+mod epoch;
 mod folder;
 mod inputs;
 mod keys;
+mod orders;
+mod passphrase;
 mod publication;
 mod secrets;
 mod server;
@@ -21,7 +26,7 @@ pub use cli::Cli;
 pub use config::LeaderConfig;
 pub use folder::Folder;
 pub use server::serve;
-pub use terminal::Failure;
+pub use terminal::{Failure, Refusal, Said};
 
 /// Runs one command to its end and tells how it went: 0 done, 1 failed, 2 invalid input.
 #[must_use]

@@ -6,5 +6,6 @@ use clap::Parser as _;
 use config_leader::Cli;
 
 fn main() -> ExitCode {
+    pconf_daemon::forbid_core_dumps();
     config_leader::run(Cli::parse())
 }

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use pconf_daemon::{StateError, from_state, to_state};
-use pconf_files::StateFolder;
 use pconf_names::RevisionId;
 use pconf_publish::Publication;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::folder::Folder;
 
 /// The last published revision, whole, so that a leader with broken inputs serves it after a restart, too.
-const PUBLICATION: &str = "publication.json";
+const PUBLICATION: &str = "state/publication";
 const ACCEPTED: &str = "accepted.json";
 
 #[derive(Serialize, Deserialize)]
@@ -26,8 +26,8 @@ struct Accepted {
 
 /// The last published revision, if there is one. Whoever reads it while another one is published sees either.
 pub(crate) fn read(folder: &Folder) -> anyhow::Result<Option<Publication>> {
-    let file = folder.state().join(PUBLICATION);
-    let Some(bytes) = pconf_files::read_state(&file)? else { return Ok(None) };
+    let Some(bytes) = folder.vault()?.read(PUBLICATION)? else { return Ok(None) };
+    let file = folder.path().join(PUBLICATION);
     from_state(&bytes).map(Some).map_err(|error| {
         let context = match error {
             StateError::Foreign { .. } => format!("`{}` cannot be used", file.display()),
@@ -42,9 +42,9 @@ pub(crate) fn read(folder: &Folder) -> anyhow::Result<Option<Publication>> {
 }
 
 /// Keeps a revision, durably.
-pub(crate) fn keep(state: &StateFolder, publication: &Publication) -> anyhow::Result<()> {
-    let bytes = to_state(publication).context("cannot write the revision as JSON")?;
-    Ok(state.write(PUBLICATION, &bytes)?)
+pub(crate) fn keep(folder: &Folder, publication: &Publication) -> anyhow::Result<()> {
+    let bytes = Zeroizing::new(to_state(publication).context("cannot write the revision as JSON")?);
+    Ok(folder.vault()?.write(PUBLICATION, &bytes)?)
 }
 
 /// Notes that a revision may change as much as it does. The caller holds the folder's lock.

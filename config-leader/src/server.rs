@@ -20,9 +20,13 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::folder::Folder;
+use crate::orders::{self, Asked, Outcome};
+use crate::terminal::Failure;
+use current::Current;
 use http::Desk;
 use publisher::Publisher;
 use status::StatusBoard;
+pub(crate) use status::last_heard;
 
 /// Serves until `shutdown`: the whole daemon.
 ///
@@ -39,6 +43,7 @@ pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) ->
         "listening"
     );
     let board = Arc::new(StatusBoard::open(Arc::clone(&state))?);
+    let socket = folder.socket();
     let (current, newest) = watch::channel(Arc::new(first));
 
     listener.set_nonblocking(true).context("cannot use the listener")?;
@@ -47,13 +52,32 @@ pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) ->
     let serving = pconf_daemon::serve(listener, desk.router(), shutdown.clone());
     let config = folder.config().clone();
     let following = tokio::spawn(async move { desk.follow(&config).await });
-    let pushing = pusher::push(newest, folder.authorities(), Arc::clone(&board), shutdown.clone());
+    let pushing = pusher::push(newest.clone(), folder.authorities(), Arc::clone(&board), shutdown.clone());
     let keeping = status::keep(Arc::clone(&board), shutdown.clone());
-    let publishing = publisher::run(Publisher::new(folder, state), current, shutdown);
+    let ordered = {
+        let (folder, board, newest) = (folder.clone(), Arc::clone(&board), newest.clone());
+        move |asked| carry_out(folder.clone(), Arc::clone(&board), Arc::clone(&newest.borrow()), asked)
+    };
+    let ordering = pconf_daemon::serve_control(&socket, shutdown.clone(), ordered);
+    let publishing = publisher::run(Publisher::new(folder), current, shutdown);
     // Each of them ends by itself when asked to; the first one that fails ends the others with it.
-    let ended = tokio::try_join!(async { serving.await.context("the listener failed") }, pushing, keeping, publishing);
+    let ended = tokio::try_join!(
+        async { serving.await.context("the listener failed") },
+        async { ordering.await.context("the socket for commands failed") },
+        pushing,
+        keeping,
+        publishing
+    );
     following.abort();
     ended?;
     info!("ended");
     Ok(())
+}
+
+/// Carries out what the command line asks for. It reads, renders and syncs: it never holds up an answer.
+async fn carry_out(folder: Folder, board: Arc<StatusBoard>, current: Arc<Current>, asked: Asked) -> Outcome {
+    let outcome = tokio::task::spawn_blocking(move || orders::serve(&folder, asked, || board.show(&current))).await;
+    outcome.unwrap_or_else(|_| {
+        Err(Failure::Failed(anyhow::anyhow!("the order broke down; the log says more")).into_refusal())
+    })
 }

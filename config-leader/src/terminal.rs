@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use pconf_daemon::Chain;
 use pconf_platform::{Problem, Sources, render_text, to_json};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// How results are printed.
@@ -16,6 +17,26 @@ pub enum OutputFormat {
     Text,
     /// One JSON document, for programs.
     Json,
+}
+
+/// What a command has to say, for people and for programs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Said {
+    /// For people, with its line ends.
+    pub text: String,
+    /// For programs.
+    pub json: Value,
+}
+
+/// Why the running leader did not do what it was asked, as it says it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The exit code of the command.
+    code: u8,
+    /// For people.
+    text: String,
+    /// For programs.
+    pub(crate) json: Value,
 }
 
 /// Why a command did not do what it was asked.
@@ -30,6 +51,8 @@ pub enum Failure {
     },
     /// Something else went wrong.
     Failed(anyhow::Error),
+    /// The running leader says that something went wrong.
+    Refused(Refusal),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -40,9 +63,42 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Invalid { .. } => 2,
+            Self::Failed(_) => 1,
+            Self::Refused(refusal) => refusal.code,
+        })
+    }
+
+    /// The same, to be told elsewhere.
+    pub(crate) fn into_refusal(self) -> Refusal {
+        let (text, json) = (self.text(false), self.json());
         match self {
-            Self::Invalid { .. } => ExitCode::from(2),
-            Self::Failed(_) => ExitCode::from(1),
+            Self::Invalid { .. } => Refusal { code: 2, text, json },
+            Self::Failed(_) => Refusal { code: 1, text, json },
+            Self::Refused(refusal) => refusal,
+        }
+    }
+
+    fn text(&self, color: bool) -> String {
+        match self {
+            Self::Invalid { problems, sources } => {
+                let count = match problems.len() {
+                    1 => "1 problem".to_owned(),
+                    n => format!("{n} problems"),
+                };
+                format!("{}\n{count}; nothing was changed\n", render_text(problems, sources, color).trim_end())
+            }
+            Self::Failed(error) => format!("error: {}\n", Chain(error.as_ref())),
+            Self::Refused(refusal) => refusal.text.clone(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Invalid { problems, sources } => json!({ "ok": false, "problems": to_json(problems, sources) }),
+            Self::Failed(error) => json!({ "ok": false, "error": Chain(error.as_ref()).to_string() }),
+            Self::Refused(refusal) => refusal.json.clone(),
         }
     }
 }
@@ -58,39 +114,24 @@ impl Terminal {
     }
 
     /// Prints a result in the form that was asked for. A reader that has gone away is no fault.
-    pub(crate) fn show(&self, text: &str, json: impl FnOnce() -> Value) {
-        let mut out = std::io::stdout().lock();
-        let _ = match self.format {
-            OutputFormat::Text => out.write_all(text.as_bytes()),
-            OutputFormat::Json => writeln!(out, "{:#}", json()),
-        };
-        let _ = out.flush();
+    pub(crate) fn show(&self, said: &Said) {
+        self.print(&said.text, &said.json);
     }
 
     pub(crate) fn fail(&self, failure: &Failure) {
-        match (failure, self.format) {
-            (Failure::Invalid { problems, sources }, OutputFormat::Text) => {
-                let color =
-                    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-                let count = match problems.len() {
-                    1 => "1 problem".to_owned(),
-                    n => format!("{n} problems"),
-                };
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "{}\n{count}; nothing was changed",
-                    render_text(problems, sources, color).trim_end()
-                );
-            }
-            (Failure::Invalid { problems, sources }, OutputFormat::Json) => {
-                self.show("", || json!({ "ok": false, "problems": to_json(problems, sources) }));
-            }
-            (Failure::Failed(error), OutputFormat::Text) => {
-                let _ = writeln!(std::io::stderr(), "error: {}", Chain(error.as_ref()));
-            }
-            (Failure::Failed(error), OutputFormat::Json) => {
-                self.show("", || json!({ "ok": false, "error": Chain(error.as_ref()).to_string() }));
-            }
+        if self.format == OutputFormat::Json {
+            return self.print("", &failure.json());
         }
+        let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let _ = std::io::stderr().write_all(failure.text(color).as_bytes());
+    }
+
+    fn print(&self, text: &str, json: &Value) {
+        let mut out = std::io::stdout().lock();
+        let _ = match self.format {
+            OutputFormat::Text => out.write_all(text.as_bytes()),
+            OutputFormat::Json => writeln!(out, "{json:#}"),
+        };
+        let _ = out.flush();
     }
 }

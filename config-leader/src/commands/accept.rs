@@ -4,21 +4,23 @@ use anyhow::{Context as _, ensure};
 use pconf_names::RevisionId;
 use serde_json::json;
 
+use crate::audit::{self, Change};
 use crate::folder::Folder;
+use crate::orders::Actor;
 use crate::publication;
-use crate::terminal::{Failure, Terminal};
+use crate::terminal::{Failure, Said};
 
-pub(crate) fn run(folder: &Folder, revision: Option<RevisionId>, terminal: &Terminal) -> Result<(), Failure> {
+pub(crate) fn run(folder: &Folder, revision: Option<RevisionId>, actor: &Actor) -> Result<Said, Failure> {
     let _alone = folder.lock()?;
     let published = publication::read(folder)?.context("nothing is published yet: `config-leader serve` publishes")?;
     let published = published.revision;
     accepts(revision, published)?;
+    audit::append(folder, actor, "accept", &published.to_string(), Change::default())?;
     publication::accept(folder, published)?;
-    terminal.show(
-        &format!("revision {published}  accepted; followers that hold it back take it at their next look\n"),
-        || json!({ "ok": true, "revision": published }),
-    );
-    Ok(())
+    Ok(Said {
+        text: format!("revision {published}  accepted; followers that hold it back take it at their next look\n"),
+        json: json!({ "ok": true, "revision": published }),
+    })
 }
 
 /// What is accepted is what is served: the word for another revision would be given unseen.

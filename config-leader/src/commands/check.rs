@@ -7,9 +7,9 @@ use crate::folder::Folder;
 use crate::inputs::{Inputs, Missing, Reader};
 use crate::keys::KeyRing;
 use crate::publication;
-use crate::terminal::{Failure, Terminal};
+use crate::terminal::{Failure, Said};
 
-pub(crate) fn run(folder: &Folder, terminal: &Terminal) -> Result<(), Failure> {
+pub(crate) fn run(folder: &Folder) -> Result<Said, Failure> {
     let evaluated = Reader::default().read(folder, Missing::Imagine).and_then(Inputs::evaluate);
     let (_, unusable_keys) = KeyRing::default().reread(&folder.keys());
     let evaluation = match evaluated {
@@ -34,9 +34,6 @@ pub(crate) fn run(folder: &Folder, terminal: &Terminal) -> Result<(), Failure> {
     if !warnings.is_empty() {
         text += "Followers hold such a change back. If it is meant: `config-leader accept`, once it is published.\n";
     }
-    terminal.show(
-        &text,
-        || json!({ "ok": true, "problems": [], "warnings": warnings, "machines": machines, "files": files }),
-    );
-    Ok(())
+    let json = json!({ "ok": true, "problems": [], "warnings": warnings, "machines": machines, "files": files });
+    Ok(Said { text, json })
 }

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::folder::Folder;
 use crate::inputs::{Missing, Reader, load_set, read_platform};
-use crate::terminal::{Failure, Terminal};
+use crate::terminal::{Failure, Said};
 use crate::{keys, templates};
 
-pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>, terminal: &Terminal) -> Result<(), Failure> {
+pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>) -> Result<Said, Failure> {
     let known = templates::set_names(folder.templates())?;
     if !known.iter().any(|name| name == kind) {
         let known = known.join(", ");
@@ -55,8 +55,7 @@ pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>, terminal: 
          {dir}/keys/               {keys} made, for {machines} machines\n\n\
          Next: edit platform.json, then `config-leader check` and `config-leader serve`.\n"
     );
-    terminal.show(&text, || json!({ "ok": true, "platformWritten": is_new, "secretsMade": secrets, "keysMade": keys }));
-    Ok(())
+    Ok(Said { text, json: json!({ "ok": true, "platformWritten": is_new, "secretsMade": secrets, "keysMade": keys }) })
 }
 
 fn first_text(folder: &Folder, kind: &str, example: Option<&str>) -> Result<String, Failure> {

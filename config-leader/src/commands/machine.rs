@@ -6,17 +6,19 @@ use pconf_platform::{EditError, add_machine, remove_machine};
 use pconf_render::{Scene, SceneMachine};
 use serde_json::{Map, Value, json};
 
+use crate::audit::{self, Change};
 use crate::cli::MachineCommand;
 use crate::folder::Folder;
 use crate::inputs::{Inputs, Missing, Reader, read_platform};
 use crate::keys;
-use crate::terminal::{Failure, Terminal};
+use crate::orders::Actor;
+use crate::terminal::{Failure, Said};
 
-pub(crate) fn run(folder: &Folder, command: MachineCommand, terminal: &Terminal) -> Result<(), Failure> {
+pub(crate) fn run(folder: &Folder, command: MachineCommand, actor: &Actor) -> Result<Said, Failure> {
     match command {
-        MachineCommand::Add { name, role, url, fields } => add(folder, &name, &role, url.as_deref(), &fields, terminal),
-        MachineCommand::List => list(folder, terminal),
-        MachineCommand::Remove { name } => remove(folder, &name, terminal),
+        MachineCommand::Add { name, role, url, fields } => add(folder, &name, &role, url.as_deref(), &fields, actor),
+        MachineCommand::List => list(folder),
+        MachineCommand::Remove { name } => remove(folder, &name, actor),
     }
 }
 
@@ -26,8 +28,8 @@ fn add(
     role: &RoleName,
     url: Option<&str>,
     fields: &[String],
-    terminal: &Terminal,
-) -> Result<(), Failure> {
+    actor: &Actor,
+) -> Result<Said, Failure> {
     let _alone = folder.lock()?;
     let text = read_platform(folder)?;
     let mut declared = false;
@@ -36,10 +38,11 @@ fn add(
             // The edited text has to be good before it replaces the admin's: the key comes first, so that a leader that
             // publishes at once finds it.
             let scene = Reader::default().read_as(folder, edited.clone(), Missing::Imagine)?.scene;
+            audit::append(folder, actor, "machine.add", name.as_str(), Change::default())?;
             keys::renew(&folder.keys(), name)?;
             folder.replace_platform(&text, &edited)?;
             declared = true;
-            instruct(folder, name, &scene, declared, terminal)
+            instruct(folder, name, &scene, declared)
         }
         Err(EditError::AlreadyThere(_)) => {
             let scene = Reader::default().read_as(folder, text, Missing::Imagine)?.scene;
@@ -51,20 +54,14 @@ fn add(
                 )
                 .into());
             }
-            instruct(folder, name, &scene, declared, terminal)
+            instruct(folder, name, &scene, declared)
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// Prints what to run on the machine. The key travels in a here-document: it shows in no process list.
-fn instruct(
-    folder: &Folder,
-    name: &MachineName,
-    scene: &Scene,
-    declared: bool,
-    terminal: &Terminal,
-) -> Result<(), Failure> {
+fn instruct(folder: &Folder, name: &MachineName, scene: &Scene, declared: bool) -> Result<Said, Failure> {
     let machine = scene.machines().get(name).context("the machine was declared a moment ago")?;
     let key = keys::obtain(&folder.keys(), name)?;
     let leader = leader_url(folder, machine);
@@ -84,11 +81,8 @@ fn instruct(
          config-follower run --config /etc/config-follower/config-follower.json\n",
         machine.role,
     );
-    terminal.show(
-        &text,
-        || json!({ "ok": true, "machine": name, "role": machine.role, "declared": declared, "follower": config }),
-    );
-    Ok(())
+    let json = json!({ "ok": true, "machine": name, "role": machine.role, "declared": declared, "follower": config });
+    Ok(Said { text, json })
 }
 
 /// How a machine reaches the leader: as this leader is configured, else as the platform derives it.
@@ -97,7 +91,7 @@ fn leader_url(folder: &Folder, machine: &SceneMachine) -> String {
     configured.or(machine.text("leader")).map_or_else(|| format!("http://{}", folder.config().listen), str::to_owned)
 }
 
-fn list(folder: &Folder, terminal: &Terminal) -> Result<(), Failure> {
+fn list(folder: &Folder) -> Result<Said, Failure> {
     let Inputs { scene, .. } = Reader::default().read(folder, Missing::Imagine)?;
     let width = scene.machines().keys().map(|name| name.as_str().len()).max().unwrap_or_default().max("MACHINE".len());
     let mut text = format!("{:width$}  {:12}  {:4}  URL\n", "MACHINE", "ROLE", "KEY");
@@ -108,22 +102,21 @@ fn list(folder: &Folder, terminal: &Terminal) -> Result<(), Failure> {
         text += &format!("{:width$}  {:12}  {key:4}  {}\n", name.as_str(), machine.role.as_str(), url.unwrap_or("-"));
         machines.push(json!({ "machine": name, "role": machine.role, "url": url, "key": has_key }));
     }
-    terminal.show(&text, || json!({ "ok": true, "machines": machines }));
-    Ok(())
+    Ok(Said { text, json: json!({ "ok": true, "machines": machines }) })
 }
 
-fn remove(folder: &Folder, name: &MachineName, terminal: &Terminal) -> Result<(), Failure> {
+fn remove(folder: &Folder, name: &MachineName, actor: &Actor) -> Result<Said, Failure> {
     let _alone = folder.lock()?;
     let text = read_platform(folder)?;
     let edited = remove_machine(&text, name)?;
     Reader::default().read_as(folder, edited.clone(), Missing::Imagine)?;
+    audit::append(folder, actor, "machine.remove", name.as_str(), Change::default())?;
     folder.replace_platform(&text, &edited)?;
-    let said = format!(
+    let text = format!(
         "machine {name}  removed from platform.json; its follower is refused from now on\n\
          Its files stay where they are; stop its follower with ./stop-config-follower.\n"
     );
-    terminal.show(&said, || json!({ "ok": true, "machine": name }));
-    Ok(())
+    Ok(Said { text, json: json!({ "ok": true, "machine": name }) })
 }
 
 /// `ip=203.0.113.23` or `bindIp=null`: a value that reads as JSON is JSON, any other is text.

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use crate::folder::Folder;
 use crate::inputs::{Missing, Reader};
-use crate::terminal::{Failure, Terminal};
+use crate::terminal::{Failure, Said};
 
-pub(crate) fn run(folder: &Folder, out: &Path, only: Option<&MachineName>, terminal: &Terminal) -> Result<(), Failure> {
+pub(crate) fn run(folder: &Folder, out: &Path, only: Option<&MachineName>) -> Result<Said, Failure> {
     let mut evaluation = Reader::default().read(folder, Missing::Keep)?.evaluate()?;
     if let Some(only) = only {
         evaluation.machines.retain(|name, _| name == only);
@@ -40,8 +40,7 @@ pub(crate) fn run(folder: &Folder, out: &Path, only: Option<&MachineName>, termi
         machines.insert(name.to_string(), json!({ "role": machine.role, "files": files.collect::<Vec<_>>() }));
     }
     text += &format!("\nwritten to {}; it holds secrets: remove it when you are done\n", out.display());
-    terminal.show(&text, || json!({ "ok": true, "machines": machines }));
-    Ok(())
+    Ok(Said { text, json: json!({ "ok": true, "machines": machines }) })
 }
 
 fn write_machine(folder: &Path, machine: &RenderedMachine) -> anyhow::Result<()> {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pconf_daemon::{Chain, Shutdown};
-use pconf_files::StateFolder;
-use pconf_names::MachineName;
+use pconf_names::{MachineName, RevisionId};
 use pconf_platform::{Problem, Sources, to_json};
 use pconf_publish::publish;
 use pconf_render::{Scene, SecretValues, TemplateSet};
@@ -15,9 +14,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::audit::{self, Change};
+use crate::epoch;
 use crate::folder::Folder;
 use crate::inputs::{Missing, Reader};
 use crate::keys::{self, KeyRing};
+use crate::orders::Actor;
 use crate::publication;
 use crate::server::current::{Addresses, Current, Published};
 use crate::server::watcher::Watcher;
@@ -28,7 +30,6 @@ const RESCAN: Duration = Duration::from_secs(30);
 
 pub(crate) struct Publisher {
     folder: Folder,
-    state: Arc<StateFolder>,
     reader: Reader,
     /// What the revision that is served was made of.
     rendered: Option<Seen>,
@@ -75,7 +76,14 @@ pub(crate) async fn run(
         .context("the publisher broke down")?;
         publisher = back;
         if let Some(after) = after {
-            current.send_replace(Arc::new(after));
+            let (folder, news) = (publisher.folder.clone(), after.revision());
+            let was = current.send_replace(Arc::new(after)).revision();
+            if let Some(revision) = news.filter(|_| news != was) {
+                // What is served is on the disk; followers need not wait for the record of it.
+                tokio::task::spawn_blocking(move || record(&folder, revision))
+                    .await
+                    .context("the recorder broke down")?;
+            }
         }
         watcher.watch_what_is_new();
         // Both arms are cancel-safe: events stay in their channel, and the next cycle compares content anyway.
@@ -87,8 +95,8 @@ pub(crate) async fn run(
 }
 
 impl Publisher {
-    pub(crate) fn new(folder: Folder, state: Arc<StateFolder>) -> Self {
-        Self { folder, state, reader: Reader::default(), rendered: None }
+    pub(crate) fn new(folder: Folder) -> Self {
+        Self { folder, reader: Reader::default(), rendered: None }
     }
 
     /// Reads everything once. `None` where nothing changed that anybody has to see.
@@ -117,12 +125,14 @@ impl Publisher {
         let (keys, problems) = self.keys(before, &inputs.scene)?;
         let seen = Seen { text: inputs.text.clone(), secrets: inputs.secrets.clone(), set: Arc::clone(&inputs.set) };
         let mut published = before.published.clone();
+        let previous = before.published.as_ref().map(|published| (published.revision, published.digest));
+        let epoch = epoch::wanted(&self.folder)?;
+        let is_in_epoch = previous.is_some_and(|(revision, _)| revision.epoch >= epoch);
         // No work without a change: the same inputs render to the same bytes.
-        if published.is_none() || self.rendered.as_ref() != Some(&seen) {
-            let previous = before.published.as_ref().map(|published| (published.revision, published.digest));
-            if let Some(publication) = publish(previous, inputs.evaluate()?.machines) {
+        if !is_in_epoch || self.rendered.as_ref() != Some(&seen) {
+            if let Some(publication) = publish(previous, epoch, inputs.evaluate()?.machines) {
                 // On disk before anybody sees it: a number that was seen is never given to other bytes.
-                publication::keep(&self.state, &publication)?;
+                publication::keep(&self.folder, &publication)?;
                 let (revision, digest) = (publication.revision, publication.digest);
                 info!(%revision, machines = publication.machines.len(), %digest, "published");
                 published = Some(Arc::new(Published::from(publication)));
@@ -140,7 +150,7 @@ impl Publisher {
         }
         let publication = publication::read(&self.folder)?.context("the published revision is gone from the disk")?;
         let publication = publication.accepted();
-        publication::keep(&self.state, &publication)?;
+        publication::keep(&self.folder, &publication)?;
         info!(revision = %publication.revision, "accepted");
         Ok(Some(Published::from(publication)))
     }
@@ -158,6 +168,13 @@ impl Publisher {
             keys::obtain(&folder, machine)?;
         }
         Ok(keys.reread(&folder))
+    }
+}
+
+/// Notes in the audit log what the leader did by itself.
+fn record(folder: &Folder, revision: RevisionId) {
+    if let Err(error) = audit::append(folder, &Actor::Leader, "publish", &revision.to_string(), Change::default()) {
+        warn!(%revision, error = %Chain(error.as_ref()), "the audit log does not tell of this revision");
     }
 }
 
@@ -201,5 +218,7 @@ fn problems_of(failure: &Failure) -> Vec<Value> {
     match failure {
         Failure::Invalid { problems, sources } => to_values(problems, sources),
         Failure::Failed(error) => vec![json!({ "code": "failed", "message": Chain(error.as_ref()).to_string() })],
+        // Said by another process; nothing here asks one.
+        Failure::Refused(refusal) => vec![refusal.json.clone()],
     }
 }

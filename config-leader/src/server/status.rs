@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use pconf_bundle::Report;
 use pconf_daemon::{Chain, Shutdown, StateError, from_state, to_state};
 use pconf_files::StateFolder;
-use pconf_names::MachineName;
+use pconf_names::{MachineName, RevisionId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -16,6 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
 use tracing::warn;
 
+use crate::folder::Folder;
 use crate::server::current::Current;
 
 const STATE: &str = "machines.json";
@@ -84,7 +85,7 @@ impl StatusBoard {
         self.heard().entry(machine.clone()).or_default().push_error = error.cloned();
     }
 
-    /// Everything, as `GET /status` gives it.
+    /// Everything, as `status` tells it.
     pub(crate) fn show(&self, current: &Current) -> Value {
         let heard = self.heard();
         let unheard = Heard::default();
@@ -127,6 +128,13 @@ impl StatusBoard {
     fn heard(&self) -> MutexGuard<'_, BTreeMap<MachineName, Heard>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The revisions that machines ran when they last reported, in no order.
+pub(crate) fn last_heard(folder: &Folder) -> anyhow::Result<Vec<RevisionId>> {
+    let Some(bytes) = pconf_files::read_state(&folder.state().join(STATE))? else { return Ok(Vec::new()) };
+    let heard = read(&bytes).unwrap_or_default();
+    Ok(heard.values().filter_map(|heard| heard.report.as_ref()?.verdict.running()).collect())
 }
 
 /// What was kept; before there were versions it was kept by machine, without anything around it.

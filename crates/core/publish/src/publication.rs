@@ -35,17 +35,18 @@ impl Publication {
 }
 
 /// The revision that follows the one of that number and digest, or `None` where every machine already gets exactly these
-/// files.
+/// files in this epoch or a later one.
 #[must_use]
 pub fn publish(
     previous: Option<(RevisionId, Digest)>,
+    epoch: u32,
     rendered: BTreeMap<MachineName, RenderedMachine>,
 ) -> Option<Publication> {
     let digest = digest(&rendered);
     let revision = match previous {
-        Some((_, same)) if same == digest => return None,
-        Some((revision, _)) => RevisionId { number: revision.number + 1, ..revision },
-        None => RevisionId { epoch: 1, number: 1 },
+        Some((revision, same)) if same == digest && revision.epoch >= epoch => return None,
+        Some((revision, _)) => RevisionId { epoch: revision.epoch.max(epoch), number: revision.number + 1 },
+        None => RevisionId { epoch, number: 1 },
     };
     let bundle = |(name, machine): (MachineName, RenderedMachine)| (name.clone(), bundle(revision, name, machine));
     Some(Publication { revision, digest, machines: rendered.into_iter().map(bundle).collect() })
@@ -134,21 +135,36 @@ mod tests {
 
     #[test]
     fn the_number_grows_with_content_and_only_with_content() -> Result<(), Box<dyn std::error::Error>> {
-        let first = publish(None, platform("a", "0640")?).ok_or("the first is always new")?;
+        let first = publish(None, 1, platform("a", "0640")?).ok_or("the first is always new")?;
         assert_eq!(first.revision.to_string(), "1.1");
-        assert_eq!(publish(Some((first.revision, first.digest)), platform("a", "0640")?), None);
+        assert_eq!(publish(Some((first.revision, first.digest)), 1, platform("a", "0640")?), None);
 
         let second =
-            publish(Some((first.revision, first.digest)), platform("b", "0640")?).ok_or("other bytes are new")?;
+            publish(Some((first.revision, first.digest)), 1, platform("b", "0640")?).ok_or("other bytes are new")?;
         assert_eq!(second.revision.to_string(), "1.2");
         let third =
-            publish(Some((second.revision, second.digest)), platform("b", "0600")?).ok_or("another mode is new")?;
+            publish(Some((second.revision, second.digest)), 1, platform("b", "0600")?).ok_or("another mode is new")?;
         assert_eq!(third.revision.to_string(), "1.3");
         assert_eq!(third.machines[&"co1".parse()?].revision, third.revision);
 
-        let back = publish(Some((third.revision, third.digest)), platform("a", "0640")?)
+        let back = publish(Some((third.revision, third.digest)), 1, platform("a", "0640")?)
             .ok_or("going back is a new revision")?;
         assert_eq!((back.revision.to_string(), back.digest), ("1.4".to_owned(), first.digest));
+        Ok(())
+    }
+
+    #[test]
+    fn another_epoch_makes_a_newer_revision_of_the_same_bytes_once() -> Result<(), Box<dyn std::error::Error>> {
+        let first = publish(None, 1, platform("a", "0640")?).ok_or("the first is always new")?;
+        let previous = (first.revision, first.digest);
+        let second = publish(Some(previous), 2, platform("a", "0640")?).ok_or("another epoch is new")?;
+        assert_eq!((second.revision.to_string(), second.digest), ("2.2".to_owned(), first.digest));
+        assert!(second.revision > first.revision);
+        for epoch in [1, 2] {
+            assert_eq!(publish(Some((second.revision, second.digest)), epoch, platform("a", "0640")?), None);
+        }
+        let third = publish(Some((second.revision, second.digest)), 1, platform("b", "0640")?).ok_or("other bytes")?;
+        assert_eq!(third.revision.to_string(), "2.3");
         Ok(())
     }
 
@@ -180,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_word_of_the_admin_changes_neither_number_nor_digest() -> Result<(), Box<dyn std::error::Error>> {
-        let published = publish(None, platform("a", "0640")?).ok_or("the first is always new")?;
+        let published = publish(None, 1, platform("a", "0640")?).ok_or("the first is always new")?;
         let accepted = published.clone().accepted();
         assert_eq!((accepted.revision, accepted.digest), (published.revision, published.digest));
         let words =
@@ -191,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_key_is_masked_and_its_certificate_is_not() -> Result<(), Box<dyn std::error::Error>> {
-        let published = publish(None, platform("a", "0640")?).ok_or("the first is always new")?;
+        let published = publish(None, 1, platform("a", "0640")?).ok_or("the first is always new")?;
         let masks = &published.machines[&"co1".parse()?].masks;
         assert_eq!(masks.hide("the chain, the key"), "the chain, ••••");
         Ok(())

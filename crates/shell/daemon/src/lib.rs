@@ -3,6 +3,7 @@
 mod chain;
 mod config;
 mod control;
+mod core_dump;
 mod serve;
 mod shutdown;
 mod telemetry;
@@ -12,6 +13,7 @@ mod versioned;
 pub use chain::Chain;
 pub use config::{ConfigError, read_private_json};
 pub use control::{ControlError, ask, serve_control};
+pub use core_dump::forbid_core_dumps;
 pub use serve::serve;
 pub use shutdown::{Shutdown, Trigger};
 pub use telemetry::{InvalidFilter, LogFormat, start_telemetry};

@@ -1,0 +1,127 @@
+//! What the command line asks of a leader, and who carries it out: the running leader of the folder, if there is one, else
+//! the command itself. It is the same code either way.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use pconf_daemon::ask;
+use pconf_names::RevisionId;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cli::{AuditCommand, EpochCommand, MachineCommand};
+use crate::commands;
+use crate::folder::Folder;
+use crate::terminal::{Failure, Refusal, Said};
+
+/// How long a running leader may be at it.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// Something to do in the leader's folder. It names no files of whoever asks: those are read before.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Order {
+    /// See [`crate::cli::Command::Accept`].
+    Accept(Option<RevisionId>),
+    /// See [`crate::cli::Command::Audit`].
+    Audit(AuditCommand),
+    /// See [`crate::cli::Command::Epoch`].
+    Epoch(EpochCommand),
+    /// See [`crate::cli::Command::Machine`].
+    Machine(MachineCommand),
+    /// What was heard of every machine; only a running leader knows.
+    Status,
+}
+
+/// Who wants something: this is what the audit log names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Actor {
+    /// Somebody at the command line of this machine.
+    Person {
+        /// Whom the system takes it for.
+        uid: u32,
+        /// Who that was before `sudo`.
+        sudo: Option<String>,
+    },
+    /// The leader by itself.
+    Leader,
+}
+
+/// An order on its way to the running leader.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    pub(crate) order: Order,
+    pub(crate) actor: Actor,
+}
+
+/// What comes back.
+pub(crate) type Outcome = Result<Said, Refusal>;
+
+impl Actor {
+    /// Who runs this command.
+    pub(crate) fn here() -> Self {
+        Self::Person { uid: rustix::process::getuid().as_raw(), sudo: std::env::var("SUDO_USER").ok() }
+    }
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Person { uid, sudo: None } => write!(f, "uid {uid}"),
+            Self::Person { uid, sudo: Some(name) } => write!(f, "uid {uid} ({name})"),
+            Self::Leader => f.write_str("leader"),
+        }
+    }
+}
+
+/// Has the running leader of the folder carry an order out, or does so itself where none runs.
+pub(crate) fn give(folder: &Folder, order: Order) -> Result<Said, Failure> {
+    let asked = Asked { order, actor: Actor::here() };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    match runtime.block_on(ask::<_, Outcome>(&folder.socket(), &asked, LIMIT))? {
+        Some(outcome) => outcome.map_err(Failure::Refused),
+        None => carry_out(folder, asked.order, &asked.actor),
+    }
+}
+
+/// Carries an order out in this process.
+pub(crate) fn carry_out(folder: &Folder, order: Order, actor: &Actor) -> Result<Said, Failure> {
+    match order {
+        Order::Accept(revision) => commands::accept::run(folder, revision, actor),
+        Order::Audit(command) => commands::audit::run(folder, &command),
+        Order::Epoch(command) => commands::epoch::run(folder, &command, actor),
+        Order::Machine(command) => commands::machine::run(folder, command, actor),
+        Order::Status => Err(anyhow::anyhow!(
+            "no leader runs for `{}`: start it with `config-leader serve`",
+            folder.path().display()
+        )
+        .into()),
+    }
+}
+
+/// An order that the running leader was asked to carry out; `status` is what it heard of the machines.
+pub(crate) fn serve(folder: &Folder, asked: Asked, status: impl FnOnce() -> Value) -> Outcome {
+    let Asked { order, actor } = asked;
+    match order {
+        Order::Status => Ok(commands::status::said(status())),
+        order => {
+            tracing::info!(%actor, order = order.name(), "ordered");
+            carry_out(folder, order, &actor).map_err(|failure| failure.into_refusal())
+        }
+    }
+}
+
+impl Order {
+    /// What it is, without what is said in it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Accept(_) => "accept",
+            Self::Audit(_) => "audit",
+            Self::Epoch(_) => "epoch",
+            Self::Machine(_) => "machine",
+            Self::Status => "status",
+        }
+    }
+}
