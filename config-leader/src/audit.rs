@@ -110,9 +110,8 @@ pub(crate) fn entries(folder: &Folder) -> anyhow::Result<Vec<Entry>> {
 
 /// Checks the whole log: how many entries there are, or the first thing that is wrong.
 pub(crate) fn verify(folder: &Folder) -> anyhow::Result<Result<u64, Tampered>> {
+    let recorded: Option<Head> = folder.sealed(HEAD)?.map(|head| serde_json::from_slice(&head)).transpose()?;
     let key = Key::of(folder)?;
-    let head = folder.vault()?.read(HEAD)?;
-    let recorded: Option<Head> = head.map(|head| serde_json::from_slice(&head)).transpose()?;
     judge(&key, &text(folder)?, recorded.as_ref())
 }
 
@@ -242,7 +241,7 @@ mod tests {
     fn every_single_changed_byte_is_found() -> anyhow::Result<()> {
         let (_held, folder) = folder()?;
         let (good, key) = (text(&folder)?, Key::of(&folder)?);
-        let recorded: Head = serde_json::from_slice(&folder.vault()?.read(HEAD)?.context("there is a head")?)?;
+        let recorded: Head = serde_json::from_slice(&folder.sealed(HEAD)?.context("there is a head")?)?;
         for at in 0..good.len() {
             let mut bytes = good.clone().into_bytes();
             bytes[at] ^= 1;

@@ -32,13 +32,12 @@ pub(crate) struct Leaf {
 impl Authority {
     /// The folder's authority, made now where there is none.
     pub(crate) fn of(folder: &Folder) -> anyhow::Result<Self> {
-        let vault = folder.vault()?;
-        let read = || vault.read(AUTHORITY);
+        let read = || folder.sealed(AUTHORITY);
         if let Some(kept) = read()? {
             return parse(&kept);
         }
         let made = Zeroizing::new(serde_json::to_vec(&Self::make()?)?);
-        vault.create(AUTHORITY, &made)?;
+        folder.vault()?.create(AUTHORITY, &made)?;
         // Whoever made it first made the one that counts.
         parse(&read()?.context("the authority was made and removed meanwhile: run this again")?)
     }

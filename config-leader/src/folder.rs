@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context as _;
 use pconf_vault::Vault;
 use rustix::fs::FlockOperation;
+use zeroize::Zeroizing;
 
 use crate::config::LeaderConfig;
 use crate::passphrase;
@@ -80,6 +81,15 @@ impl Folder {
             passphrase::ask("CONFIG_LEADER_PASSPHRASE", "Passphrase of this leader's folder", is_new)
         })?;
         Ok(self.vault.get_or_init(|| vault))
+    }
+
+    /// The value in the envelope at `path`, relative to the folder. Where there is none nothing is opened, and nothing made:
+    /// whoever only looks leaves no trace.
+    pub(crate) fn sealed(&self, path: &str) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
+        match pconf_files::read_state(&self.path.join(path))? {
+            None => Ok(None),
+            Some(envelope) => Ok(Some(self.vault()?.opened(path, &envelope)?)),
+        }
     }
 
     /// The folder itself.

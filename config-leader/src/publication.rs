@@ -26,7 +26,7 @@ struct Accepted {
 
 /// The last published revision, if there is one. Whoever reads it while another one is published sees either.
 pub(crate) fn read(folder: &Folder) -> anyhow::Result<Option<Publication>> {
-    let Some(bytes) = folder.vault()?.read(PUBLICATION)? else { return Ok(None) };
+    let Some(bytes) = folder.sealed(PUBLICATION)? else { return Ok(None) };
     let file = folder.path().join(PUBLICATION);
     from_state(&bytes).map(Some).map_err(|error| {
         let context = match error {

@@ -112,13 +112,7 @@ impl Vault {
         Ok(read_marker(path)?.unwrap_or(marker))
     }
 
-    /// The value in the file at `path`, relative to the folder; its envelope bears the same name. `None` where there is none.
-    pub fn read(&self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-        let Some(bytes) = read_state(&self.folder.join(path))? else { return Ok(None) };
-        self.opened(path, &bytes).map(Some)
-    }
-
-    /// Replaces the file at `path`, whole and durably.
+    /// Replaces the file at `path`, relative to the folder, whole and durably; its envelope bears the same name.
     pub fn write(&self, path: &str, value: &[u8]) -> Result<(), VaultError> {
         Ok(write_state(&self.folder.join(path), &self.sealed(path, value)?)?)
     }
@@ -192,6 +186,10 @@ mod tests {
         Ok(folder)
     }
 
+    fn read(vault: &Vault, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        read_state(&vault.folder.join(path))?.map(|bytes| vault.opened(path, &bytes)).transpose()
+    }
+
     fn refusal(opened: Result<Vault, VaultError>, folder: &Path) -> String {
         let text = opened.err().map_or_else(|| "it opens".to_owned(), |error| pconf_daemon::Chain(&error).to_string());
         text.replace(&folder.display().to_string(), "DIR")
@@ -204,8 +202,8 @@ mod tests {
         vault.write("secrets/a", b"hunter2")?;
         assert!(!vault.create("secrets/a", b"another")?);
         let again = Vault::open(one.path(), &KekSource::default(), nobody)?;
-        assert_eq!(again.read("secrets/a")?.as_deref().map(Vec::as_slice), Some(b"hunter2".as_slice()));
-        assert_eq!(again.read("secrets/b")?, None);
+        assert_eq!(read(&again, "secrets/a")?.as_deref().map(Vec::as_slice), Some(b"hunter2".as_slice()));
+        assert_eq!(read(&again, "secrets/b")?, None);
         assert_eq!(vault.derive("audit"), again.derive("audit"));
         assert_ne!(vault.derive("audit"), vault.derive("other"));
 
@@ -265,7 +263,7 @@ mod tests {
         };
         Vault::open(folder.path(), &KekSource::Passphrase, say("correct horse"))?.write("secrets/a", b"hunter2")?;
         let again = Vault::open(folder.path(), &KekSource::Passphrase, say("correct horse"))?;
-        assert_eq!(again.read("secrets/a")?.as_deref().map(Vec::as_slice), Some(b"hunter2".as_slice()));
+        assert_eq!(read(&again, "secrets/a")?.as_deref().map(Vec::as_slice), Some(b"hunter2".as_slice()));
         let open = |said| refusal(Vault::open(folder.path(), &KekSource::Passphrase, said), folder.path());
         assert!(open(say("another")).contains("is not the one"), "{}", open(say("another")));
         assert!(open(say("")).contains("the passphrase is missing"));
