@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use promises::{Engine, ImageName, Platform};
 use serde_json::json;
 
-use crate::start::resident;
-use crate::statistics::milliseconds;
+use crate::statistics::{megabytes, milliseconds};
 use crate::table::Table;
 
 /// Cycles whose mean is taken.
@@ -35,35 +34,23 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
         engine.run(&format!("reader{number}"), ImageName::StandIn, &["--volume", &mount])?;
     }
     let machine = platform.machine("co1")?;
-    let process = machine.daemon()?.id();
     let folder = machine.folder().to_owned();
     // The first one meets the containers.
     machine.command("once")?.succeed()?;
-    let (before, spent) = (written(&folder)?, processor(process)?);
+    let (before, spent) = (written(&folder)?, machine.daemon()?.processor_time()?);
     for _ in 0..CYCLES {
         machine.command("once")?.succeed()?;
     }
-    let cycle = processor(process)?.saturating_sub(spent) / CYCLES;
+    let cycle = machine.daemon()?.processor_time()?.saturating_sub(spent) / CYCLES;
     table.row("follower, cycle without a change (core)", milliseconds(cycle), None, "<= 5 ms of CPU");
     let changes = written(&folder)?.iter().filter(|(path, seen)| before.get(*path) != Some(*seen)).count();
     table.row("files written by these cycles", changes.to_string(), None, "0");
-    let spent = processor(process)?;
+    let spent = machine.daemon()?.processor_time()?;
     thread::sleep(QUIET);
-    let idle = processor(process)?.saturating_sub(spent);
+    let idle = machine.daemon()?.processor_time()?.saturating_sub(spent);
     table.row("follower, idle for 20 s", milliseconds(idle), None, "<= 1 ms of CPU");
-    table.row("follower resident, with 8 containers", resident(process)?, None, "<= 10 MB");
+    table.row("follower resident, with 8 containers", megabytes(machine.daemon()?.resident()?), None, "<= 10 MB");
     Ok(())
-}
-
-/// The processor time of a process so far (`schedstat` of its threads, proc(5)).
-fn processor(process: u32) -> Result<Duration> {
-    let mut nanoseconds = 0;
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        // One that has ended since is not missed much: it spent its time in an earlier cycle.
-        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-        nanoseconds += text.split_whitespace().next().context("a number")?.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
 }
 
 /// Every file below a folder, with its inode and when it was last changed.

@@ -1,12 +1,15 @@
-//! Figures, each as a ratio to a yardstick of the same run: nginx for serving, Docker's own restart for restarting.
+//! Figures, each as a ratio to a yardstick of the same run: nginx for serving, plain axum
+//! for what trust costs, Docker's own restart for restarting.
 //!
 //! Not part of the tests: a busy machine makes every figure worse, and only ratios carry over to another one.
 
 #![allow(clippy::print_stdout, reason = "a table is what this program is for")]
 
+mod fleet;
 mod follower;
 mod load;
 mod nginx;
+mod plain;
 mod rendering;
 mod restart;
 mod rollout;
@@ -15,6 +18,7 @@ mod signed;
 mod start;
 mod statistics;
 mod table;
+mod trust;
 
 use std::env;
 
@@ -26,8 +30,9 @@ use crate::table::Table;
 type Measure = fn(&mut Table) -> Result<()>;
 
 /// What can be measured, in the order of the table.
-const PARTS: [(&str, Measure); 6] = [
+const PARTS: [(&str, Measure); 7] = [
     ("serving", serving::measure),
+    ("trust", trust::measure),
     ("start", start::measure),
     ("rollout", rollout::measure),
     ("restart", restart::measure),
@@ -37,6 +42,9 @@ const PARTS: [(&str, Measure); 6] = [
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = env::args().skip(1).collect();
+    if let [plain::ARGUMENT, address, folder] = wanted.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return plain::serve(address, folder);
+    }
     if let Some(unknown) = wanted.iter().find(|name| !PARTS.iter().any(|(part, _)| part == name)) {
         bail!("there is no part `{unknown}`: {}", PARTS.map(|(part, _)| part).join(", "));
     }

@@ -9,8 +9,7 @@ use anyhow::{Context as _, Result};
 use promises::{Platform, TemplateSet, eventually};
 use serde_json::json;
 
-use crate::start::resident;
-use crate::statistics::{Samples, milliseconds};
+use crate::statistics::{Samples, megabytes, milliseconds};
 use crate::table::Table;
 
 pub(crate) fn measure(table: &mut Table) -> Result<()> {
@@ -40,9 +39,10 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
             promised,
         );
         if machines == 100 && folder == memory {
-            table.row("leader resident after rollouts to 100", resident(platform.leader()?.id())?, None, "<= 30 MB");
-            let follower = platform.machine("m0")?.daemon()?.id();
-            table.row("follower resident after rollouts", resident(follower)?, None, "<= 12 MB");
+            let leader = platform.leader()?.resident()?;
+            table.row("leader resident after rollouts to 100", megabytes(leader), None, "<= 30 MB");
+            let follower = platform.machine("m0")?.daemon()?.resident()?;
+            table.row("follower resident after rollouts", megabytes(follower), None, "<= 12 MB");
         }
     }
     Ok(())

@@ -1,13 +1,12 @@
 //! From nothing to listening, and what a program weighs when nothing happens.
 
-use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use promises::{Platform, TemplateSet};
 
-use crate::statistics::{Samples, milliseconds};
+use crate::statistics::{Samples, megabytes, milliseconds};
 use crate::table::Table;
 
 const TIMES: usize = 15;
@@ -37,9 +36,9 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
     table.row("follower, start to listening", milliseconds(Samples::of(follower).median()), None, "<= 50 ms");
 
     platform.start()?;
-    table.row("leader resident, idle (Pryv)", resident(platform.leader()?.id())?, None, "<= 30 MB");
-    let follower = platform.machine("co1")?.daemon()?.id();
-    table.row("follower resident, idle (core)", resident(follower)?, None, "<= 10 MB");
+    table.row("leader resident, idle (Pryv)", megabytes(platform.leader()?.resident()?), None, "<= 30 MB");
+    let follower = platform.machine("co1")?.daemon()?.resident()?;
+    table.row("follower resident, idle (core)", megabytes(follower), None, "<= 10 MB");
     Ok(())
 }
 
@@ -49,12 +48,4 @@ fn until_listening(address: SocketAddr, start: Instant) -> Result<Duration> {
         std::thread::sleep(Duration::from_micros(200));
     }
     Ok(start.elapsed())
-}
-
-/// `VmRSS` of a process, in megabytes.
-pub(crate) fn resident(process: u32) -> Result<String> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("the process is there")?;
-    let kibibytes: f64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
-    Ok(format!("{:.1} MB", kibibytes * 1024.0 / 1e6))
 }

@@ -23,6 +23,12 @@ impl Samples {
     }
 }
 
+/// In megabytes, for the table.
+#[allow(clippy::cast_precision_loss, reason = "some megabytes")]
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
 /// In milliseconds, for the table.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)

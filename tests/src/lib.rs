@@ -9,6 +9,8 @@
 //! may listen on port 7000 and every follower on 6000, and no two tests meet.
 
 mod engine;
+mod flood;
+mod forms;
 mod http;
 mod loopback;
 mod machine;
@@ -20,8 +22,11 @@ mod template_set;
 mod tree;
 mod tunnel;
 mod wait;
+mod wiretap;
 
 pub use engine::{Engine, ImageName, Moment, Project};
+pub use flood::Flood;
+pub use forms::{forms, shows};
 pub use http::{Answer, get, post, repeat};
 pub use loopback::Loopback;
 pub use machine::Machine;
@@ -32,6 +37,7 @@ pub use template_set::TemplateSet;
 pub use tree::{Entry, Tree, read as read_tree};
 pub use tunnel::{Mood, Tunnel};
 pub use wait::{PATIENCE, eventually};
+pub use wiretap::{Deed, Kind, Wiretap};
 
 /// The repository's root.
 #[must_use]

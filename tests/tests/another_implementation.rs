@@ -1,0 +1,278 @@
+//! Leader and follower talk to programs that share nothing with them but the description of the wire: `tests/peer`, in
+//! Python, with its standard library alone. What such a leader says wrongly changes no file.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use promises::{Daemon, Outcome, Platform, Program, TemplateSet, Tree, eventually, get, post, repository};
+use serde_json::{Value, json};
+
+/// The program in the other language.
+fn peer() -> Program {
+    // Nothing is left in the repository.
+    Program::named("/usr/bin/python3").arg("-B").arg(repository().join("tests/peer/peer.py"))
+}
+
+/// A follower in the other language, with the key of a machine.
+struct OtherFollower {
+    leader: String,
+    key: String,
+    /// How many seconds its clock is ahead.
+    ahead: i64,
+}
+
+impl OtherFollower {
+    fn of(platform: &mut Platform, machine: &str) -> Result<Self> {
+        let key = platform.machine(machine)?.key().context("the machine has a key")?;
+        let leader = format!("http://{}", platform.address());
+        Ok(Self { leader, key: format!("{machine}.1 {key}"), ahead: 0 })
+    }
+
+    fn try_ask(&self, verb: &str, arguments: &[&str]) -> Result<Outcome> {
+        let program = peer().arg(verb).arg(&self.leader).args(arguments);
+        program.env("PEER_KEY", &self.key).env("PEER_AHEAD", self.ahead.to_string()).end()
+    }
+
+    /// Asks; the answer was found to be signed by the leader for this question.
+    fn ask(&self, verb: &str, arguments: &[&str]) -> Result<Value> {
+        let outcome = self.try_ask(verb, arguments)?;
+        ensure!(outcome.code == Some(0), "{verb} {arguments:?}: {outcome:?}");
+        Ok(serde_json::from_str(&outcome.output)?)
+    }
+}
+
+#[test]
+fn a_follower_in_another_language_is_served() -> Result<()> {
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let set = TemplateSet::little().file("app/app/conf/every.bin", every_byte);
+    let mut platform = Platform::little(&set, &["a"])?;
+    platform.set("/greeting", json!("é {{ x }}"))?;
+    let rendered = platform.render("rendered")?.join("a");
+    platform.start_leader()?;
+    let follower = OtherFollower::of(&mut platform, "a")?;
+
+    let answer = follower.ask("pull", &["app"])?;
+    for (path, bytes) in files_of(&answer["bundle"])? {
+        ensure!(fs::read(rendered.join(&path))? == bytes, "{path} is another");
+    }
+    let tag = answer["tag"].as_str().context("an answer has a tag")?;
+    let revision = answer["bundle"]["revision"].as_str().context("a bundle has a revision")?;
+    assert_eq!(revision, platform.revision()?);
+    let again = follower.ask("pull", &["app", tag])?;
+    assert_eq!((&again["status"], &again["bundle"]), (&json!(304), &Value::Null));
+
+    assert_eq!(follower.ask("report", &[revision])?["status"], json!(204));
+    assert_eq!(
+        platform.status()?["machines"]["a"]["report"]["verdict"],
+        json!({ "state": "running", "revision": revision })
+    );
+    Ok(())
+}
+
+/// Path and bytes of every file of a bundle.
+fn files_of(bundle: &Value) -> Result<Vec<(String, Vec<u8>)>> {
+    let files = bundle["files"].as_array().context("a bundle has files")?;
+    ensure!(files.len() == 2, "{bundle}");
+    let content = |file: &Value| match file["text"].as_str() {
+        Some(text) => Ok(text.as_bytes().to_vec()),
+        None => decoded(file["base64"].as_str().context("a file has a content")?),
+    };
+    files.iter().map(|file| Ok((file["path"].as_str().unwrap_or_default().to_owned(), content(file)?))).collect()
+}
+
+fn decoded(base64: &str) -> Result<Vec<u8>> {
+    let program = "import sys, base64, json; print(json.dumps(list(base64.b64decode(sys.argv[1]))))";
+    let bytes = Program::named("/usr/bin/python3").args(["-c", program, base64]).succeed()?;
+    Ok(serde_json::from_str(&bytes)?)
+}
+
+#[test]
+fn every_refusal_of_a_known_key_is_signed_and_no_other_one_is() -> Result<()> {
+    let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
+    platform.start_leader()?;
+    let follower = OtherFollower::of(&mut platform, "a")?;
+    follower.ask("pull", &["app"])?;
+    let told = |verb: &str, arguments: &[&str]| -> Result<(Value, Value)> {
+        let answer = follower.ask(verb, arguments)?;
+        Ok((answer["status"].clone(), answer["code"].clone()))
+    };
+    assert_eq!(told("pull", &["web"])?, (json!(403), json!("role_forbidden")));
+    assert_eq!(told("ask", &["GET", "/conf/app?all"])?.0, json!(406));
+    assert_eq!(told("ask", &["GET", "/nowhere"])?, (json!(404), json!("not_found")));
+    assert_eq!(told("ask", &["PUT", "/conf/app"])?, (json!(405), json!("method_not_allowed")));
+    assert_eq!(told("ask", &["POST", "/reports"])?, (json!(400), json!("bad_request")));
+
+    let (_, secret) = follower.key.split_once(' ').context("a key has two parts")?;
+    let flipped = if secret.starts_with('A') { "B" } else { "A" };
+    for key in [format!("a.1 {flipped}{}", &secret[1..]), format!("a.2 {secret}"), format!("b.1 {secret}")] {
+        let stranger = OtherFollower { key, leader: follower.leader.clone(), ahead: 0 };
+        let outcome = stranger.try_ask("pull", &["app"])?;
+        ensure!(outcome.code == Some(1) && outcome.errors.contains("no signature"), "{outcome:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn clocks_one_hour_apart_agree_after_one_signed_answer() -> Result<()> {
+    let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
+    platform.start_leader()?;
+    let follower = OtherFollower::of(&mut platform, "a")?;
+    for ahead in [3600, -3600] {
+        let answer = OtherFollower { ahead, leader: follower.leader.clone(), key: follower.key.clone() }
+            .ask("pull", &["app"])?;
+        assert_eq!((&answer["status"], &answer["askedAgain"]), (&json!(200), &json!(["clock_skew"])));
+    }
+    Ok(())
+}
+
+/// A leader in the other language, in the place of the real one.
+struct OtherLeader {
+    _daemon: Daemon,
+    address: std::net::SocketAddr,
+    bundle: PathBuf,
+}
+
+impl OtherLeader {
+    fn of(platform: &mut Platform, machine: &str) -> Result<Self> {
+        let key = platform.machine(machine)?.key().context("the machine has a key")?;
+        let (address, bundle) = (platform.address(), platform.path("bundle.json"));
+        let program = peer().arg("serve").arg(address.to_string()).arg(&bundle);
+        let program = program.env("PEER_KEY", format!("{machine}.1 {key}"));
+        let daemon = Daemon::start(program, &platform.path("other-leader.log"))?;
+        eventually("the other leader listens", || Ok(get(address, "/__heard__").ok()))?;
+        Ok(Self { _daemon: daemon, address, bundle })
+    }
+
+    /// Serves one file of that text at that revision from now on.
+    fn publish(&self, revision: &str, text: &str) -> Result<()> {
+        self.serve(&bundle(revision, "app/conf/app.json", text))
+    }
+
+    fn serve(&self, bundle: &Value) -> Result<()> {
+        Ok(fs::write(&self.bundle, bundle.to_string())?)
+    }
+
+    /// Every lie that it knows.
+    fn lies(&self) -> Result<Vec<String>> {
+        Ok(serde_json::from_slice(&post(self.address, "/__lie__", "", "")?.body)?)
+    }
+
+    fn tell(&self, lie: &str) -> Result<()> {
+        let answer = post(self.address, "/__lie__", "", lie)?;
+        ensure!(answer.status == 200, "there is no lie `{lie}`");
+        Ok(())
+    }
+
+    fn heard(&self) -> Result<Value> {
+        get(self.address, "/__heard__")?.json()
+    }
+}
+
+fn bundle(revision: &str, path: &str, text: &str) -> Value {
+    let owner = format!("{}:{}", rustix::process::geteuid(), rustix::process::getegid());
+    json!({
+        "revision": revision, "machine": "a", "role": "app", "directories": [],
+        "files": [{ "path": path, "class": "config", "owner": owner, "mode": "0640", "text": text }]
+    })
+}
+
+/// A machine that follows a leader in the other language.
+fn under_another_leader() -> Result<(Platform, OtherLeader)> {
+    let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
+    let leader = OtherLeader::of(&mut platform, "a")?;
+    leader.publish("1.1", "{\"greeting\":\"first\"}\n")?;
+    Ok((platform, leader))
+}
+
+fn once(platform: &mut Platform) -> Result<Outcome> {
+    platform.machine("a")?.command("once")?.end()
+}
+
+#[test]
+fn the_follower_obeys_a_leader_in_another_language() -> Result<()> {
+    let (mut platform, leader) = under_another_leader()?;
+    for (revision, text) in [("1.1", "{\"greeting\":\"first\"}\n"), ("1.2", "{\"greeting\":\"é\"}\n")] {
+        leader.publish(revision, text)?;
+        let outcome = once(&mut platform)?;
+        ensure!(outcome.code == Some(0), "{outcome:?}");
+        assert_eq!(platform.machine("a")?.read("app/conf/app.json")?, text);
+    }
+    // What it has already is not sent again.
+    ensure!(once(&mut platform)?.code == Some(0));
+    let heard = leader.heard()?;
+    let (honest, report) = (json!({ "question": "GET /conf/app", "lie": "none" }), "POST /reports");
+    let report = json!({ "question": report, "lie": "none" });
+    assert_eq!(heard["questions"], json!([honest, report, honest, report, honest]));
+    let verdicts: Vec<&Value> =
+        heard["reports"].as_array().into_iter().flatten().map(|report| &report["verdict"]).collect();
+    assert_eq!(
+        json!(verdicts),
+        json!([{ "state": "running", "revision": "1.1" }, { "state": "running", "revision": "1.2" }])
+    );
+    Ok(())
+}
+
+#[test]
+fn no_lie_on_the_wire_touches_a_file() -> Result<()> {
+    let (mut platform, leader) = under_another_leader()?;
+    let lies = leader.lies()?;
+    ensure!(lies.len() >= 20, "{lies:?}");
+    let nothing = platform.machine("a")?.tree()?;
+    leader.tell("unsigned_bundle")?;
+    ensure!(once(&mut platform)?.code == Some(1));
+    unchanged(&mut platform, &nothing, "unsigned_bundle on an empty machine")?;
+    leader.tell("none")?;
+    ensure!(once(&mut platform)?.code == Some(0));
+    let good = platform.machine("a")?.tree()?;
+    // There is something to be had: only that it is offered with a lie keeps it from the disk.
+    leader.publish("1.2", "{\"greeting\":\"changed\"}\n")?;
+    for lie in &lies {
+        leader.tell(lie)?;
+        let outcome = once(&mut platform)?;
+        ensure!(outcome.code == Some(1), "{lie}: {outcome:?}");
+        unchanged(&mut platform, &good, lie)?;
+    }
+    let heard = leader.heard()?["questions"].to_string();
+    ensure!(!heard.contains("elsewhere"), "a redirect was followed: {heard}");
+    leader.tell("none")?;
+    ensure!(once(&mut platform)?.code == Some(0));
+    assert_eq!(platform.machine("a")?.read("app/conf/app.json")?, "{\"greeting\":\"changed\"}\n");
+    Ok(())
+}
+
+fn unchanged(platform: &mut Platform, before: &Tree, lie: &str) -> Result<()> {
+    ensure!(platform.machine("a")?.tree()? == *before, "{lie}: the files were touched");
+    Ok(())
+}
+
+#[test]
+fn a_leader_with_the_right_key_cannot_go_back_or_leave_the_root() -> Result<()> {
+    let (mut platform, leader) = under_another_leader()?;
+    leader.publish("1.5", "{\"greeting\":\"fifth\"}\n")?;
+    ensure!(once(&mut platform)?.code == Some(0));
+    let good = platform.machine("a")?.tree()?;
+    let canary = platform.path("machines/a/canary");
+    fs::write(&canary, "as it was")?;
+
+    let (mut said, app) = (String::new(), "app/conf/app.json");
+    let older = bundle("1.4", app, "{\"greeting\":\"fourth\"}\n");
+    let same_number = bundle("1.5", app, "{\"greeting\":\"another fifth\"}\n");
+    let older_epoch = bundle("0.9", app, "{}\n");
+    let outside = ["../canary", "/etc/pconf-canary", "app/../../canary", "app//x", "app/./x", "", "app/\u{0}x"];
+    let outside = outside.map(|path| bundle("1.6", path, "out\n"));
+    for hostile in [older, same_number, older_epoch].into_iter().chain(outside) {
+        leader.serve(&hostile)?;
+        let outcome = once(&mut platform)?;
+        ensure!(matches!(outcome.code, Some(1 | 3)), "{hostile}: {outcome:?}");
+        unchanged(&mut platform, &good, &hostile.to_string())?;
+        said += &format!("{} {:?}: {:?}\n", hostile["revision"], hostile["files"][0]["path"], outcome.errors);
+    }
+    assert_eq!(fs::read_to_string(&canary)?, "as it was");
+    for word in ["1.4", "epoch"] {
+        ensure!(said.contains(word), "{said}");
+    }
+    leader.publish("1.6", "{\"greeting\":\"sixth\"}\n")?;
+    ensure!(once(&mut platform)?.code == Some(0));
+    Ok(())
+}

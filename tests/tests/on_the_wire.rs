@@ -1,0 +1,109 @@
+//! Somebody who reads all that passes between leader and follower learns no secret, and somebody who spoils it changes no
+//! file and stops nothing for longer than he stays.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use promises::{Deed, Kind, Platform, TemplateSet, Wiretap, eventually};
+use serde_json::json;
+
+/// The two lines of one machine: to the leader, and from it.
+struct Lines {
+    machine: String,
+    to_leader: Wiretap,
+    to_follower: Wiretap,
+}
+
+/// A platform all of whose machines reach the leader, and are reached, through lines of ours.
+fn tapped(set: &TemplateSet, machines: &[&str]) -> Result<(Platform, Vec<Lines>)> {
+    let mut platform = Platform::little(set, machines)?;
+    let (network, leader) = (platform.network(), platform.address());
+    let mut lines = Vec::new();
+    for (number, name) in (100..).zip(machines) {
+        let address = platform.machine(name)?.address();
+        let tap = |port, to| Wiretap::open(SocketAddr::new(network.address(number).into(), port), to);
+        let (to_leader, to_follower) = (tap(7000, leader)?, tap(6000, address)?);
+        let machine = platform.machine(name)?;
+        machine.configure("leader", json!(to_leader.url()))?;
+        machine.configure("urls", json!([to_follower.url()]))?;
+        machine.configure("poll", json!(1))?;
+        platform.edit(|document| document["machines"][*name]["url"] = json!(to_follower.url()))?;
+        lines.push(Lines { machine: (*name).to_owned(), to_leader, to_follower });
+    }
+    let urls: Vec<String> = lines.iter().map(|line| line.to_leader.url()).collect();
+    platform.configure_leader("urls", json!(urls))?;
+    Ok((platform, lines))
+}
+
+/// Where a message is spoilt, which one, and how.
+type Mischief = (Where, Kind, &'static str, Deed);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Where {
+    ToLeader,
+    ToFollower,
+}
+
+const FILES: &str = "GET /conf/";
+const REPORT: &str = "POST /reports";
+const NOTIFY: &str = "POST /notify";
+
+/// Every message that there is, spoilt in every way; `Flip` in the first line, in the headers and in the body.
+fn mischief() -> Vec<Mischief> {
+    let most = [
+        Deed::Withhold,
+        Deed::Twice,
+        Deed::Earlier,
+        Deed::Cut(300),
+        Deed::Flip(9),
+        Deed::Flip(400),
+        Deed::FlipFromEnd(0),
+    ];
+    let more = [Deed::Cut(20), Deed::Flip(0), Deed::Flip(60), Deed::Flip(200), Deed::FlipFromEnd(1_000)];
+    let mut all = Vec::new();
+    for (place, question) in [(Where::ToLeader, FILES), (Where::ToLeader, REPORT), (Where::ToFollower, NOTIFY)] {
+        let more = if question == FILES { &more[..] } else { &[] };
+        for deed in most.iter().chain(more) {
+            all.push((place, Kind::Question, question, *deed));
+            // Of two answers to one question the second is another question's: that is `Earlier`.
+            if *deed != Deed::Twice {
+                all.push((place, Kind::Answer, question, *deed));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn a_spoilt_message_changes_no_file_and_stops_nothing() -> Result<()> {
+    // Several machines, so that several messages are spoilt at a time.
+    const MACHINES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let set = TemplateSet::little().text("app/app/conf/large.txt.tera", "{{ settings.large | verbatim }}");
+    let large = |round: usize| format!("{round:06}\n").repeat(700);
+    let (mut platform, lines) = tapped(&set, &MACHINES)?;
+    platform.set("/large", json!(large(0)))?;
+    platform.start()?;
+    let mischief = mischief();
+    for (round, deeds) in (1..).zip(mischief.chunks(MACHINES.len())) {
+        let before: Vec<usize> = lines.iter().map(|line| line.to_leader.spoilt() + line.to_follower.spoilt()).collect();
+        for (line, (place, kind, question, deed)) in lines.iter().zip(deeds) {
+            let tap = if *place == Where::ToLeader { &line.to_leader } else { &line.to_follower };
+            tap.spoil(*kind, question, *deed);
+        }
+        platform.publish(|platform| platform.set("/large", json!(large(round))))?;
+        eventually("every message was spoilt", || {
+            for line in &lines {
+                let text = platform.machine(&line.machine)?.read("app/conf/large.txt")?;
+                ensure!(text == large(round) || text == large(round - 1), "{deeds:?}: a file is neither old nor new");
+            }
+            let after = lines.iter().map(|line| line.to_leader.spoilt() + line.to_follower.spoilt());
+            Ok(before.iter().zip(after).take(deeds.len()).all(|(before, after)| *before < after).then_some(()))
+        })
+        .with_context(|| format!("{deeds:?}"))?;
+        platform.converged().with_context(|| format!("{deeds:?}"))?;
+        for line in &lines {
+            assert_eq!(platform.machine(&line.machine)?.read("app/conf/large.txt")?, large(round));
+        }
+    }
+    Ok(())
+}
