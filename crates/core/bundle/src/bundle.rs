@@ -9,6 +9,7 @@ use pconf_names::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::control::Control;
 use crate::masks::Masks;
 
 /// Everything that one machine gets at one revision. Files and directories are sorted by path and unique.
@@ -37,6 +38,9 @@ pub struct Bundle {
     /// Whether the admin has accepted that this revision changes suspiciously much.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accepted: bool,
+    /// What concerns the connection with the leader alone; no part of the revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
 }
 
 impl Bundle {
@@ -53,6 +57,7 @@ impl Bundle {
             compose: Vec::new(),
             masks: Masks::default(),
             accepted: false,
+            control: None,
         }
     }
 }

@@ -6,14 +6,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use pconf_names::MachineName;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serializer};
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use crate::base64url;
 use crate::signature::Direction;
 
 /// 32 random bytes, shared by the leader and one machine; their text form is 43 characters of base64url without padding.
@@ -56,7 +56,12 @@ impl EnrolmentKey {
     /// The text form, for the one file that holds it.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
-        Zeroizing::new(URL_SAFE_NO_PAD.encode(*self.0))
+        Zeroizing::new(base64url::encode(self.0.as_slice()))
+    }
+
+    /// For the two messages that carry a key, both sealed; nothing else writes one down by accident.
+    pub(crate) fn serialize_text<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_text())
     }
 }
 
@@ -70,15 +75,17 @@ impl FromStr for EnrolmentKey {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidKey)?);
-        let mut key = Zeroizing::new([0; 32]);
-        if bytes.len() != key.len() {
-            return Err(InvalidKey);
-        }
-        key.copy_from_slice(&bytes);
-        Ok(Self(key))
+        base64url::decode(text).map(Self::from).ok_or(InvalidKey)
     }
 }
+
+impl PartialEq for EnrolmentKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&*other.0).into()
+    }
+}
+
+impl Eq for EnrolmentKey {}
 
 impl<'de> Deserialize<'de> for EnrolmentKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

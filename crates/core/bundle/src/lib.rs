@@ -1,12 +1,17 @@
 //! What travels between leader and follower, and how each side knows that it is true.
 
 mod authority;
+mod base64url;
 mod bundle;
+mod control;
 mod digest_field;
+mod enrolment;
 mod entity_tag;
 mod guard;
+mod join;
 mod keys;
 mod masks;
+mod pin;
 mod problem;
 mod report;
 pub mod routes;
@@ -16,16 +21,20 @@ mod time;
 
 pub use authority::{Authorities, InvalidOrigin, Origin};
 pub use bundle::{Bundle, Content, Directory, File};
+pub use control::{Control, NextKey};
 pub use digest_field::ContentDigest;
+pub use enrolment::{Enrolled, Enrolment, open_enrolled, seal_enrolled};
 pub use entity_tag::{EntityTag, InvalidEntityTag};
 pub use guard::{Suspicion, suspicions};
+pub use join::{InvalidJoinString, JoinString};
 pub use keys::{EnrolmentKey, InvalidKey, InvalidKeyId, KeyId, Keys};
 pub use masks::Masks;
 pub use pconf_names::{Check, Class, ComposeFile, Health, OnChange, ServiceRule};
+pub use pin::{InvalidPin, Pin};
 pub use problem::{Code, Problem};
 pub use report::{Drift, Report, ServiceOutcome, ServiceReport, Verdict};
 pub use seal::{
-    OpenError, SealNonce, SealedBundle, VerifiedBundle, open_bundle, open_report, plaintext, seal_bundle, seal_report,
+    OpenError, SealNonce, SealedBundle, VerifiedBundle, open_bundle, open_report, seal_bundle, seal_report,
 };
 pub use time::{Moment, UnixSeconds};
 

@@ -19,6 +19,10 @@ pub enum Code {
     DigestMismatch,
     /// The key is no longer accepted: the machine has to be enrolled again.
     KeyRevoked,
+    /// The machine may enrol as soon as somebody on the leader has said so.
+    ApprovalPending,
+    /// Somebody else has used the join string already.
+    EnrolmentSpent,
     /// The machine has another role.
     RoleForbidden,
     /// The request makes no sense.
@@ -33,6 +37,8 @@ pub enum Code {
     BodyTooLarge,
     /// The head is longer than the receiver takes.
     HeadTooLarge,
+    /// Too much without a valid signature came from that address; never signed, because a valid one is never limited.
+    RateLimited,
     /// The receiver cannot take more for now.
     Overloaded,
     /// The receiver has nothing to serve yet.
@@ -62,16 +68,40 @@ impl Code {
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Unauthenticated | Self::ClockSkew | Self::Replayed => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated | Self::ClockSkew | Self::Replayed | Self::EnrolmentSpent => StatusCode::UNAUTHORIZED,
             Self::DigestMismatch | Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::KeyRevoked | Self::RoleForbidden => StatusCode::FORBIDDEN,
+            Self::KeyRevoked | Self::ApprovalPending | Self::RoleForbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::Starting => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// After how many seconds asking again may be answered otherwise, where that is known.
+    #[must_use]
+    pub fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::RateLimited => Some(1),
+            Self::ApprovalPending | Self::Overloaded | Self::Starting => Some(5),
+            Self::Unauthenticated
+            | Self::ClockSkew
+            | Self::Replayed
+            | Self::DigestMismatch
+            | Self::KeyRevoked
+            | Self::EnrolmentSpent
+            | Self::RoleForbidden
+            | Self::BadRequest
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::NotAcceptable
+            | Self::BodyTooLarge
+            | Self::HeadTooLarge
+            | Self::Internal => None,
         }
     }
 
@@ -82,6 +112,8 @@ impl Code {
             Self::Replayed => "Replayed",
             Self::DigestMismatch => "Digest mismatch",
             Self::KeyRevoked => "Key revoked",
+            Self::ApprovalPending => "Approval pending",
+            Self::EnrolmentSpent => "Enrolment spent",
             Self::RoleForbidden => "Role forbidden",
             Self::BadRequest => "Bad request",
             Self::NotFound => "Not found",
@@ -89,6 +121,7 @@ impl Code {
             Self::NotAcceptable => "Not acceptable",
             Self::BodyTooLarge => "Body too large",
             Self::HeadTooLarge => "Head too large",
+            Self::RateLimited => "Rate limited",
             Self::Overloaded => "Overloaded",
             Self::Starting => "Starting",
             Self::Internal => "Internal error",

@@ -78,20 +78,14 @@ pub enum OpenError {
     },
 }
 
-/// The plaintext of a bundle: compact JSON. Its digest is the bundle's identity.
-#[must_use]
-pub fn plaintext(bundle: &Bundle) -> Zeroizing<Vec<u8>> {
-    to_json(bundle)
-}
-
 /// Seals a bundle for the machine that `keys` belong to.
 #[must_use]
 pub fn seal_bundle(keys: &Keys, bundle: &Bundle, nonce: SealNonce) -> SealedBundle {
-    let plaintext = plaintext(bundle);
+    let plaintext = to_json(bundle);
     let data = associated(keys, &[bundle.role.as_str(), &bundle.revision.to_string()]);
     SealedBundle {
         revision: bundle.revision,
-        tag: EntityTag::new(bundle.revision, &Digest::of(&plaintext)),
+        tag: tag(bundle, &plaintext),
         bytes: seal(keys.seal(Direction::ToFollower), &data, &plaintext, nonce),
     }
 }
@@ -108,7 +102,7 @@ pub fn open_bundle(
     sealed: &[u8],
 ) -> Result<VerifiedBundle, OpenError> {
     let data = associated(keys, &[role.as_str(), &revision.to_string()]);
-    let plaintext = open(keys, Direction::ToFollower, &data, sealed)?;
+    let plaintext = opened(keys, Direction::ToFollower, &data, sealed)?;
     let bundle: Bundle = from_json(&plaintext)?;
     if bundle.machine != keys.id().machine {
         return Err(OpenError::Machine { expected: keys.id().machine.clone(), found: bundle.machine });
@@ -119,7 +113,7 @@ pub fn open_bundle(
     if bundle.revision != revision {
         return Err(OpenError::Revision { expected: revision, found: bundle.revision });
     }
-    Ok(VerifiedBundle { tag: EntityTag::new(revision, &Digest::of(&plaintext)), bundle })
+    Ok(VerifiedBundle { tag: tag(&bundle, &plaintext), bundle })
 }
 
 /// Seals a report for the leader.
@@ -134,7 +128,7 @@ pub fn seal_report(keys: &Keys, report: &Report, nonce: SealNonce) -> Vec<u8> {
 ///
 /// [`OpenError::Seal`] or [`OpenError::Content`].
 pub fn open_report(keys: &Keys, sealed: &[u8]) -> Result<Report, OpenError> {
-    from_json(&open(keys, Direction::ToLeader, &associated(keys, &["report"]), sealed)?)
+    from_json(&opened(keys, Direction::ToLeader, &associated(keys, &["report"]), sealed)?)
 }
 
 impl VerifiedBundle {
@@ -159,13 +153,24 @@ impl fmt::Debug for SealedBundle {
     }
 }
 
+/// The name of a bundle: of its JSON, but for what it says about the connection, which has a serial number instead.
+fn tag(bundle: &Bundle, plaintext: &[u8]) -> EntityTag {
+    match &bundle.control {
+        None => EntityTag::new(bundle.revision, &Digest::of(plaintext), None),
+        Some(control) => {
+            let files = Bundle { control: None, ..bundle.clone() };
+            EntityTag::new(bundle.revision, &Digest::of(&to_json(&files)), Some(control.serial))
+        }
+    }
+}
+
 /// `pconf-v1`, the key id and the purpose, separated by zero bytes, which none of them can hold.
-fn associated(keys: &Keys, purpose: &[&str]) -> Vec<u8> {
+pub(crate) fn associated(keys: &Keys, purpose: &[&str]) -> Vec<u8> {
     let id = keys.id().to_string();
     [&["pconf-v1", &id], purpose].concat().join("\0").into_bytes()
 }
 
-fn seal(key: &Secret, associated: &[u8], plaintext: &[u8], nonce: SealNonce) -> Vec<u8> {
+pub(crate) fn seal(key: &Secret, associated: &[u8], plaintext: &[u8], nonce: SealNonce) -> Vec<u8> {
     let cipher = XChaCha20Poly1305::new((&**key).into());
     let payload = Payload { msg: plaintext, aad: associated };
     let Ok(ciphertext) = cipher.encrypt(&XNonce::from(nonce), payload) else {
@@ -174,26 +179,36 @@ fn seal(key: &Secret, associated: &[u8], plaintext: &[u8], nonce: SealNonce) -> 
     [nonce.as_slice(), &ciphertext].concat()
 }
 
-fn open(keys: &Keys, direction: Direction, associated: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let broken = || OpenError::Seal(keys.id().clone());
-    let (nonce, ciphertext) = sealed.split_first_chunk::<24>().ok_or_else(broken)?;
-    let cipher = XChaCha20Poly1305::new((&**keys.seal(direction)).into());
+/// What was sealed, if the seal is good.
+pub(crate) fn open(key: &Secret, associated: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, ciphertext) = sealed.split_first_chunk::<24>()?;
+    let cipher = XChaCha20Poly1305::new((&**key).into());
     let payload = Payload { msg: ciphertext, aad: associated };
-    cipher.decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| broken())
+    cipher.decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).ok()
 }
 
-fn to_json(value: &impl serde::Serialize) -> Zeroizing<Vec<u8>> {
+fn opened(
+    keys: &Keys,
+    direction: Direction,
+    associated: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    open(keys.seal(direction), associated, sealed).ok_or_else(|| OpenError::Seal(keys.id().clone()))
+}
+
+pub(crate) fn to_json(value: &impl serde::Serialize) -> Zeroizing<Vec<u8>> {
     let Ok(json) = serde_json::to_vec(value) else { unreachable!("wire types hold nothing that JSON cannot say") };
     Zeroizing::new(json)
 }
 
-fn from_json<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, OpenError> {
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, OpenError> {
     serde_json::from_slice(json).map_err(|error| OpenError::Content { line: error.line(), column: error.column() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::{Control, NextKey};
     use crate::keys::EnrolmentKey;
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -227,7 +242,7 @@ mod tests {
             let data = associated(&keys, &names);
             let sealed = seal(keys.seal(direction), &data, text("plaintext").as_bytes(), nonce);
             assert_eq!(hex(&sealed), text("sealed"), "{}", text("name"));
-            assert_eq!(*open(&keys, direction, &data, &sealed)?, text("plaintext").as_bytes());
+            assert_eq!(*opened(&keys, direction, &data, &sealed)?, text("plaintext").as_bytes());
         }
         let sealed =
             seal_bundle(&keys, &bundle()?, std::array::from_fn(|index| 0x40 + u8::try_from(index).unwrap_or(0)));
@@ -264,11 +279,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_the_connection_is_no_part_of_the_digest_but_has_its_own_number() -> Outcome {
+        let (keys, role) = (keys("core-a.1")?, "core".parse()?);
+        let plain = seal_bundle(&keys, &bundle()?, [7; 24]).tag.to_string();
+        for serial in [0, 7] {
+            let next_key = Some(NextKey { version: 2, key: EnrolmentKey::from([9; 32]) });
+            let bundle = Bundle { control: Some(Control { serial, next_key, authorities: None }), ..bundle()? };
+            let sealed = seal_bundle(&keys, &bundle, [7; 24]);
+            assert_eq!(sealed.tag.to_string(), format!("{}-{serial}\"", plain.trim_end_matches('"')));
+            let opened = open_bundle(&keys, &role, "1.42".parse()?, &sealed.bytes)?;
+            assert_eq!((&*opened, opened.tag()), (&bundle, &sealed.tag));
+        }
+        Ok(())
+    }
+
+    #[test]
     fn what_is_sealed_for_one_and_says_another_is_refused() -> Outcome {
         let (keys, role) = (keys("core-a.1")?, "core".parse::<RoleName>()?);
         let refusal = |lying: Bundle| -> Result<String, Box<dyn std::error::Error>> {
             let data = associated(&keys, &["core", "1.42"]);
-            let sealed = seal(keys.seal(Direction::ToFollower), &data, &plaintext(&lying), [7; 24]);
+            let sealed = seal(keys.seal(Direction::ToFollower), &data, &to_json(&lying), [7; 24]);
             let outcome = open_bundle(&keys, &role, "1.42".parse()?, &sealed);
             Ok(outcome.err().map_or_else(|| "opened".to_owned(), |error| error.to_string()))
         };

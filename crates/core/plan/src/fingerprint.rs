@@ -37,3 +37,19 @@ fn json(value: &impl Serialize) -> String {
     // What came as JSON goes back into it.
     serde_json::to_string(value).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use pconf_bundle::{Control, NextKey};
+
+    use super::*;
+
+    #[test]
+    fn a_new_key_is_no_new_revision() -> Result<(), Box<dyn std::error::Error>> {
+        let bundle = Bundle::empty("1.1".parse()?, "co1".parse()?, "core".parse()?);
+        let next_key = Some(NextKey { version: 2, key: [9; 32].into() });
+        let control = Some(Control { serial: 7, next_key, authorities: Some("PEM".to_owned()) });
+        assert_eq!(fingerprint(&Bundle { control, ..bundle.clone() }), fingerprint(&bundle));
+        Ok(())
+    }
+}

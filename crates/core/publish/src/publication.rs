@@ -112,6 +112,7 @@ fn json(rule: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pconf_bundle::{Control, NextKey};
     use pconf_names::{Class, ComposeFile, OnChange, ServiceRule};
     use pconf_platform::Attributes;
     use pconf_render::{RenderedFile, SecretValue};
@@ -202,6 +203,20 @@ mod tests {
         let words =
             |publication: &Publication| publication.machines.values().map(|one| one.accepted).collect::<Vec<_>>();
         assert_eq!((words(&published), words(&accepted)), (vec![false], vec![true]));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_said_to_one_follower_about_its_connection_is_no_new_revision() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let mut published = publish(None, 1, platform("a", "0640")?).ok_or("the first is always new")?;
+        for bundle in published.machines.values_mut() {
+            let next_key = Some(NextKey { version: 2, key: [9; 32].into() });
+            bundle.control = Some(Control { serial: 7, next_key, authorities: None });
+        }
+        let kept: Publication = serde_json::from_str(&serde_json::to_string(&published)?)?;
+        assert_eq!(kept, published);
+        assert_eq!(publish(Some((kept.revision, kept.digest)), 1, platform("a", "0640")?), None);
         Ok(())
     }
 
