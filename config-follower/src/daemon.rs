@@ -35,7 +35,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
 
     let machine = Machine::new(&config.root, config.docker.as_deref().map(Docker::at));
     let follower = Follower::new(Leader::new(&config)?, machine, memory, &config);
-    let serving = pconf_daemon::serve(listener, desk.router(), shutdown.clone());
+    let serving = pconf_daemon::serve(listener, desk.router(), None, shutdown.clone());
     let (errands, to_do) = mpsc::channel(1);
     let socket = socket(&config.state);
     let controlled = serve_control(&socket, shutdown.clone(), move |wish| hand_in(errands.clone(), wish));

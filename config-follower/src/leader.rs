@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{Code, OpenError, Report, VerifiedBundle, open_bundle, routes, seal_report};
 use pconf_names::{RevisionId, RoleName};
-use pconf_wire::{Answer, CallError, Client, Clock, Peer, RandomnessError, Timeouts, TrustError, seal_nonce};
+use pconf_wire::{Answer, CallError, Client, Clock, Peer, RandomnessError, Timeouts, Trust, TrustError, seal_nonce};
 
 use crate::Config;
 
@@ -82,8 +82,8 @@ fn way_out(code: Code) -> &'static str {
 impl Leader {
     /// The leader that `config` names; nothing is asked yet.
     pub fn new(config: &Config) -> Result<Self, TrustError> {
-        let client =
-            Client::new(Direction::ToLeader, Clock::system(), TIMEOUTS, LONGEST_BUNDLE, config.authorities.clone())?;
+        let trust = config.authorities.clone().map_or(Trust::System, Trust::File);
+        let client = Client::new(Direction::ToLeader, Clock::system(), TIMEOUTS, LONGEST_BUNDLE, trust)?;
         let peer = Peer::new(config.leader.clone(), Arc::clone(&config.keys));
         Ok(Self { client, peer, role: config.role.clone() })
     }

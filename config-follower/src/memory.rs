@@ -1,6 +1,5 @@
 //! What the follower remembers on disk: the ledger, which it acts on, and the status, which only tells.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +16,6 @@ use tracing::warn;
 
 const LEDGER: &str = "ledger.json";
 const STATUS: &str = "status.json";
-const AHEAD: &str = "ahead.json";
 
 /// The follower's memory.
 #[derive(Debug)]
@@ -151,31 +149,6 @@ impl Memory {
     /// Notes an answer of the leader.
     pub fn contact(&mut self) {
         self.status.last_contact = Some(now());
-    }
-
-    /// The part that remembers the leader's clock.
-    #[must_use]
-    pub fn clocks(&self) -> Clocks {
-        Clocks(Arc::clone(&self.folder))
-    }
-}
-
-/// Remembers, through a restart, which requests came from a clock ahead of ours: per key, in Unix seconds.
-#[derive(Debug, Clone)]
-pub struct Clocks(Arc<StateFolder>);
-
-impl Clocks {
-    /// What was remembered.
-    pub fn read(&self) -> Result<BTreeMap<String, u64>, MemoryError> {
-        read(&self.0.file(AHEAD))
-    }
-
-    /// Remembers that `key` signed at `at`.
-    pub fn remember(&self, key: &str, at: u64) -> Result<(), MemoryError> {
-        let mut all = self.read()?;
-        all.insert(key.to_owned(), at);
-        let json = to_state(&all).map_err(|error| MemoryError::Unwritable(self.0.file(AHEAD), error))?;
-        Ok(self.0.write(AHEAD, &json)?)
     }
 }
 

@@ -1,25 +1,25 @@
 //! What the follower answers: to the leader that there is something to look at, to monitors that it is alive.
 
-use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use pconf_bundle::signature::Direction;
-use pconf_bundle::{Authorities, Code, KeyId, Keys, Problem, UnixSeconds, routes};
+use pconf_bundle::{Authorities, Code, KeyId, Keys, Problem, routes};
 use pconf_daemon::Version;
 use pconf_names::RevisionId;
-use pconf_wire::{Clock, Payload, Peers, Received, Receiver, Reply, reply};
+use pconf_wire::{Ahead, Clock, Payload, Peers, Received, Receiver, Reply, reply};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::Config;
-use crate::memory::{Clocks, Fault, Memory, MemoryError};
+use crate::memory::{Fault, Memory};
 
 /// A notification is a number and a word.
 const LONGEST_NOTIFICATION: usize = 4096;
@@ -53,27 +53,21 @@ struct Notification {
 #[derive(Debug)]
 struct OurLeader {
     keys: Arc<Keys>,
-    clocks: Clocks,
 }
 
 impl Peers for OurLeader {
     fn keys(&self, id: &KeyId) -> Option<Arc<Keys>> {
         (id == self.keys.id()).then(|| Arc::clone(&self.keys))
     }
-
-    fn remember_ahead(&self, id: &KeyId, at: UnixSeconds) -> io::Result<()> {
-        self.clocks.remember(&id.to_string(), at.0).map_err(io::Error::other)
-    }
 }
 
 impl Desk {
     /// A desk that answers at `address` and by the origins of `config`.
-    pub(crate) fn open(config: &Config, address: std::net::SocketAddr, memory: &Memory) -> anyhow::Result<Arc<Self>> {
+    pub(crate) fn open(config: &Config, address: SocketAddr, memory: &Memory) -> anyhow::Result<Arc<Self>> {
         let own = format!("http://{address}").parse()?;
         let authorities: Authorities = config.urls.iter().chain([&own]).collect();
-        let clocks = memory.clocks();
-        let ahead = remembered(&clocks)?;
-        let leader = OurLeader { keys: Arc::clone(&config.keys), clocks };
+        let leader = OurLeader { keys: Arc::clone(&config.keys) };
+        let ahead = Ahead::open(&memory.folder())?;
         let receiver =
             Receiver::new(Direction::ToFollower, authorities, leader, Clock::system(), LONGEST_NOTIFICATION, ahead);
         let desk = Self { receiver, wake: Notify::new(), view: Mutex::default() };
@@ -129,13 +123,12 @@ impl Desk {
     }
 }
 
-fn remembered(clocks: &Clocks) -> Result<std::collections::BTreeMap<KeyId, UnixSeconds>, MemoryError> {
-    let all = clocks.read()?;
-    Ok(all.into_iter().filter_map(|(id, at)| Some((id.parse().ok()?, UnixSeconds(at)))).collect())
-}
-
-async fn notify(State(desk): State<Arc<Desk>>, request: Request) -> Response {
-    desk.receiver.serve(request, |received| std::future::ready(desk.hear(&received))).await
+async fn notify(
+    State(desk): State<Arc<Desk>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    desk.receiver.serve(request, from.ip(), |received| std::future::ready(desk.hear(&received))).await
 }
 
 /// 200 when the last cycle went well, 500 when it did not; the body says what is known.

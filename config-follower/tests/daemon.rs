@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{Origin, routes};
 use pconf_daemon::{Shutdown, Trigger};
-use pconf_wire::{Answer, Client, Clock, Peer, Timeouts};
+use pconf_wire::{Answer, Client, Clock, Peer, Timeouts, Trust};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ fn start(machine: &TestMachine) -> (SocketAddr, Trigger, JoinHandle<anyhow::Resu
 async fn notify(address: SocketAddr, revision: &str) -> Answer {
     let timeouts =
         Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5), whole: Duration::from_secs(20) };
-    let client = Client::new(Direction::ToFollower, Clock::system(), timeouts, 4096, None).unwrap();
+    let client = Client::new(Direction::ToFollower, Clock::system(), timeouts, 4096, Trust::System).unwrap();
     let origin: Origin = format!("http://{address}").parse().unwrap();
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -48,8 +48,8 @@ pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) ->
 
     listener.set_nonblocking(true).context("cannot use the listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("cannot use the listener")?;
-    let desk = Desk::open(folder.config(), newest.clone(), Arc::clone(&board), Arc::clone(&state))?;
-    let serving = pconf_daemon::serve(listener, desk.router(), shutdown.clone());
+    let desk = Desk::open(folder.config(), newest.clone(), Arc::clone(&board), &state)?;
+    let serving = pconf_daemon::serve(listener, desk.router(), None, shutdown.clone());
     let config = folder.config().clone();
     let following = tokio::spawn(async move { desk.follow(&config).await });
     let pushing = pusher::push(newest.clone(), folder.authorities(), Arc::clone(&board), shutdown.clone());

@@ -1,8 +1,6 @@
 //! A leader of one machine in this process, real on the wire, and a machine in a temporary folder with a scripted engine.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use config_follower::{Config, DriftPolicy, Follower, Leader, Machine, Memory};
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, StatusCode};
@@ -21,8 +19,9 @@ use pconf_bundle::{
 };
 use pconf_bundle::{Moment, Origin};
 use pconf_containers::Docker;
+use pconf_files::StateFolder;
 use pconf_names::{Owner, RevisionId};
-use pconf_wire::{Clock, Payload, Peers, Received, Receiver, Reply, reply, seal_nonce};
+use pconf_wire::{Ahead, Clock, Payload, Peers, Received, Receiver, Reply, reply, seal_nonce};
 use scripted_engine::ScriptedEngine;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -54,10 +53,6 @@ impl Peers for OneMachine {
     fn keys(&self, id: &KeyId) -> Option<Arc<Keys>> {
         (id.to_string() == "co1.1").then(keys)
     }
-
-    fn remember_ahead(&self, _: &KeyId, _: UnixSeconds) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// A clock whose process started long ago, so that nothing is refused for being of an earlier life.
@@ -76,13 +71,23 @@ impl TestLeader {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin: Origin = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let authorities = [&origin].into_iter().collect();
-        let receiver = Receiver::new(Direction::ToLeader, authorities, OneMachine, settled(), 1 << 20, BTreeMap::new());
+        let state = tempfile::tempdir().unwrap();
+        let ahead = Ahead::open(&Arc::new(StateFolder::open(&state.path().join("state")).unwrap())).unwrap();
+        let receiver = Receiver::new(Direction::ToLeader, authorities, OneMachine, settled(), 1 << 20, ahead);
         let (receiver, leader) = (Arc::new(receiver), self.clone());
-        let router = Router::new().fallback(move |request: Request| {
-            let (receiver, leader) = (Arc::clone(&receiver), leader.clone());
-            async move { receiver.serve(request, |received| std::future::ready(leader.answer(&received))).await }
+        let router =
+            Router::new().fallback(move |ConnectInfo(from): ConnectInfo<SocketAddr>, request: Request| {
+                let (receiver, leader) = (Arc::clone(&receiver), leader.clone());
+                async move {
+                    receiver.serve(request, from.ip(), |received| std::future::ready(leader.answer(&received))).await
+                }
+            });
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move {
+            let served = axum::serve(listener, router).await;
+            drop(state);
+            served
         });
-        tokio::spawn(async move { axum::serve(listener, router).await });
         origin
     }
 

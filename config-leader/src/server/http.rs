@@ -1,6 +1,5 @@
 //! The leader's answers: extract, decide with one call, answer. Followers are verified before any of this.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,11 +12,11 @@ use axum::{Json, Router};
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, FORWARDED, IF_NONE_MATCH};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use pconf_bundle::signature::Direction;
-use pconf_bundle::{Authorities, Code, KeyId, Keys, Origin, Problem, UnixSeconds, open_report, routes};
-use pconf_daemon::{Chain, Version, from_state, to_state};
+use pconf_bundle::{Authorities, Code, KeyId, Keys, Origin, Problem, open_report, routes};
+use pconf_daemon::{Chain, Version};
 use pconf_files::StateFolder;
 use pconf_names::{RevisionId, RoleName};
-use pconf_wire::{Clock, Payload, Peers, Received, Receiver, Reply, reply};
+use pconf_wire::{Ahead, Clock, Payload, Peers, Received, Receiver, Reply, reply};
 use serde_json::json;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -29,8 +28,6 @@ use crate::server::status::StatusBoard;
 /// A report names files and containers of one machine.
 const LONGEST_REPORT: usize = 1 << 20;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// What clocks ahead of ours have signed; see [`Peers::remember_ahead`].
-const AHEAD: &str = "ahead.json";
 
 /// Where requests arrive.
 pub(crate) struct Desk {
@@ -42,8 +39,6 @@ pub(crate) struct Desk {
 /// The followers' keys as they are now.
 struct Followers {
     newest: watch::Receiver<Arc<Current>>,
-    state: Arc<StateFolder>,
-    ahead: std::sync::Mutex<BTreeMap<String, u64>>,
 }
 
 impl Desk {
@@ -51,17 +46,11 @@ impl Desk {
         config: &LeaderConfig,
         newest: watch::Receiver<Arc<Current>>,
         board: Arc<StatusBoard>,
-        state: Arc<StateFolder>,
+        state: &Arc<StateFolder>,
     ) -> anyhow::Result<Arc<Self>> {
-        let kept: BTreeMap<String, u64> = match state.read(AHEAD)? {
-            None => BTreeMap::new(),
-            Some(bytes) => from_state(&bytes).with_context(|| {
-                format!("`{}` cannot be used: remove it after a minute's pause", state.file(AHEAD).display())
-            })?,
-        };
-        let ahead = kept.iter().filter_map(|(id, at)| Some((id.parse().ok()?, UnixSeconds(*at)))).collect();
         let authorities = authorities(config, &newest.borrow())?;
-        let followers = Followers { newest: newest.clone(), state, ahead: std::sync::Mutex::new(kept) };
+        let followers = Followers { newest: newest.clone() };
+        let ahead = Ahead::open(state)?;
         let receiver =
             Receiver::new(Direction::ToLeader, authorities, followers, Clock::system(), LONGEST_REPORT, ahead);
         Ok(Arc::new(Self { receiver, newest, board }))
@@ -164,7 +153,7 @@ async fn follower(
         };
     }
     let for_handler = Arc::clone(&desk);
-    desk.receiver.serve(request, |received| async move { for_handler.answer(&received) }).await
+    desk.receiver.serve(request, from.ip(), |received| async move { for_handler.answer(&received) }).await
 }
 
 /// Dockerflow: 200 while followers can be served; the checks tell what an operator should look at.
@@ -200,12 +189,5 @@ impl Peers for Followers {
     fn keys(&self, id: &KeyId) -> Option<Arc<Keys>> {
         let current = self.newest.borrow();
         current.keys.of(&id.machine).filter(|keys| keys.id() == id).map(Arc::clone)
-    }
-
-    fn remember_ahead(&self, id: &KeyId, at: UnixSeconds) -> std::io::Result<()> {
-        let mut ahead = self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        ahead.insert(id.to_string(), at.0);
-        let bytes = to_state(&*ahead)?;
-        self.state.write(AHEAD, &bytes).map_err(std::io::Error::other)
     }
 }

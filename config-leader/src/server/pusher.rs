@@ -12,7 +12,7 @@ use pconf_bundle::signature::Direction;
 use pconf_bundle::{Keys, Origin, routes};
 use pconf_daemon::{Chain, Shutdown};
 use pconf_names::MachineName;
-use pconf_wire::{Client, Clock, Peer, Timeouts};
+use pconf_wire::{Client, Clock, Peer, Timeouts, Trust};
 use serde_json::json;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -34,7 +34,8 @@ pub(crate) async fn push(
     board: Arc<StatusBoard>,
     mut shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let client = Client::new(Direction::ToFollower, Clock::system(), TIMEOUTS, LONGEST_ANSWER, authorities)?;
+    let trust = authorities.map_or(Trust::System, Trust::File);
+    let client = Client::new(Direction::ToFollower, Clock::system(), TIMEOUTS, LONGEST_ANSWER, trust)?;
     let mut told = None;
     loop {
         let current = Arc::clone(&newest.borrow_and_update());

@@ -14,7 +14,7 @@ pub use chain::Chain;
 pub use config::{ConfigError, read_private_json};
 pub use control::{ControlError, ask, serve_control};
 pub use core_dump::forbid_core_dumps;
-pub use serve::serve;
+pub use serve::{Certificates, serve};
 pub use shutdown::{Shutdown, Trigger};
 pub use telemetry::{InvalidFilter, LogFormat, start_telemetry};
 pub use version::Version;

@@ -1,4 +1,4 @@
-//! Serving a router on a listener that is bound already, until asked to end. Who connects and says nothing, or only half
+//! Serving a router on a listener that is bound already, with or without TLS, until asked to end. Who connects and says nothing, or only half
 //! of it, costs a place for some seconds and no more.
 
 use std::net::SocketAddr;
@@ -11,29 +11,41 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 
 use crate::Shutdown;
 
 /// How long requests in progress may go on after the wish to end.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long a head may take to arrive, and how long a connection may be silent between two requests.
+/// How long a TLS handshake or a head may take to arrive, and how long a connection may be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many connections are served at a time; more wait in the system's queue.
 const CONNECTIONS: usize = 1024;
 /// How long is waited when the system has no resources for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`; requests in progress get five seconds to finish. Handlers can extract
-/// `ConnectInfo<SocketAddr>`.
+/// What a listener with TLS shows, as it is now: certificates change while it listens.
+pub type Certificates = watch::Receiver<Arc<ServerConfig>>;
+
+/// Serves until `shutdown`; requests in progress get five seconds to finish. With `certificates`, every connection begins
+/// with a TLS handshake by what they are at that moment. Handlers can extract `ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
 ///
 /// None now: what the system refuses to accept is tried again.
-pub async fn serve(listener: TcpListener, router: Router, mut shutdown: Shutdown) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    certificates: Option<Certificates>,
+    mut shutdown: Shutdown,
+) -> std::io::Result<()> {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = GracefulShutdown::new();
     loop {
@@ -44,7 +56,50 @@ pub async fn serve(listener: TcpListener, router: Router, mut shutdown: Shutdown
         };
         // Small answers must not wait for the acknowledgement of the ones before.
         let _ = stream.set_nodelay(true);
-        let router = TowerToHyperService::new(router.clone());
+        let talk = Talk { router: router.clone(), from, watcher: connections.watcher() };
+        let config = certificates.as_ref().map(|now| Arc::clone(&now.borrow()));
+        let ending = shutdown.clone();
+        tokio::spawn(async move {
+            match config {
+                None => talk.over(stream).await,
+                Some(config) => {
+                    if let Some(stream) = shake_hands(stream, config, ending).await {
+                        talk.over(stream).await;
+                    }
+                }
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    let _unfinished = tokio::time::timeout(GRACE, connections.shutdown()).await;
+    Ok(())
+}
+
+/// A connection through TLS. Who does not know us, or takes too long to say so, is let go without a word.
+async fn shake_hands(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    mut ending: Shutdown,
+) -> Option<TlsStream<TcpStream>> {
+    let handshake = tokio::time::timeout(HEAD_TIMEOUT, TlsAcceptor::from(config).accept(stream));
+    // Cancel-safe: what is dropped is a connection that nothing was asked on.
+    tokio::select! {
+        () = ending.requested() => None,
+        shaken = handshake => shaken.ok()?.ok(),
+    }
+}
+
+/// One connection's part of the service.
+struct Talk {
+    router: Router,
+    from: SocketAddr,
+    watcher: Watcher,
+}
+
+impl Talk {
+    async fn over(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        let (router, from) = (TowerToHyperService::new(self.router), self.from);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(from));
             router.call(request)
@@ -53,16 +108,9 @@ pub async fn serve(listener: TcpListener, router: Router, mut shutdown: Shutdown
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            // How a connection ends concerns its other side only.
-            let _ = connection.await;
-            drop(place);
-        });
+        // How a connection ends concerns its other side only.
+        let _ = self.watcher.watch(connection).await;
     }
-    drop(listener);
-    let _unfinished = tokio::time::timeout(GRACE, connections.shutdown()).await;
-    Ok(())
 }
 
 /// The next connection, as soon as there is a place for it.
@@ -100,7 +148,7 @@ mod tests {
             tokio::task::yield_now().await;
             "done"
         });
-        let serving = tokio::spawn(serve(listener, Router::new().route("/", slow), shutdown));
+        let serving = tokio::spawn(serve(listener, Router::new().route("/", slow), None, shutdown));
         let mut client = TcpStream::connect(address).await?;
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
         let mut answer = String::new();
@@ -125,7 +173,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (_trigger, shutdown) = Shutdown::by_hand();
-        tokio::spawn(serve(listener, Router::new(), shutdown));
+        tokio::spawn(serve(listener, Router::new(), None, shutdown));
         let within = HEAD_TIMEOUT + Duration::from_secs(2);
         let both = async { tokio::join!(ask(address, b"GET / HTTP/1.1\r\nhost:"), ask(address, b"")) };
         let (half, silent) = tokio::time::timeout(within, both).await?;
@@ -139,7 +187,7 @@ mod tests {
         let address = listener.local_addr()?;
         let (_trigger, shutdown) = Shutdown::by_hand();
         let who = get(|ConnectInfo(from): ConnectInfo<SocketAddr>| async move { from.ip().to_string() });
-        tokio::spawn(serve(listener, Router::new().route("/", who), shutdown));
+        tokio::spawn(serve(listener, Router::new().route("/", who), None, shutdown));
         let answer = ask(address, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
         assert!(answer.ends_with("127.0.0.1"), "{answer}");
         Ok(())
@@ -150,7 +198,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (trigger, shutdown) = Shutdown::by_hand();
-        let serving = tokio::spawn(serve(listener, Router::new(), shutdown));
+        let serving = tokio::spawn(serve(listener, Router::new(), None, shutdown));
         let mut idle = TcpStream::connect(address).await?;
         idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
         let _answer = idle.read(&mut [0; 1024]).await?;

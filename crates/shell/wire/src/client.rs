@@ -1,6 +1,5 @@
 //! The asking side: an answer is believed only when it was signed for exactly this question.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::random::{self, RandomnessError};
-use crate::transport::{Timeouts, Transport, TrustError};
+use crate::transport::{Timeouts, Transport, Trust, TrustError};
 
 /// What is taken for a difference of clocks that the window forgives, in seconds.
 const FORGIVEN: u64 = 30;
@@ -179,22 +178,15 @@ impl Answer {
 }
 
 impl Client {
-    /// A client that asks in `direction` and takes answers of at most `longest_body` bytes. `authorities` is a file of
-    /// certificates to trust for `https`, instead of the machine's own.
+    /// A client that asks in `direction` and takes answers of at most `longest_body` bytes. `trust` is for `https`.
     pub fn new(
         direction: Direction,
         clock: Clock,
         timeouts: Timeouts,
         longest_body: usize,
-        authorities: Option<PathBuf>,
+        trust: Trust,
     ) -> Result<Self, TrustError> {
-        Ok(Self {
-            direction,
-            clock,
-            transport: Transport::new(timeouts, authorities)?,
-            longest_body,
-            whole: timeouts.whole,
-        })
+        Ok(Self { direction, clock, transport: Transport::new(timeouts, trust)?, longest_body, whole: timeouts.whole })
     }
 
     /// Asks for `path` (with its query, if any).

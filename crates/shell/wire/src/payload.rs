@@ -1,7 +1,7 @@
 //! Bodies of answers, with the digest that their signature needs.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use pconf_bundle::{ContentDigest, Problem, routes};
 
@@ -53,6 +53,9 @@ pub(crate) fn problem(problem: &Problem) -> Reply {
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(routes::PROBLEM));
     if problem.status() == StatusCode::UNAUTHORIZED {
         answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Signature realm="conf""#));
+    }
+    if let Some(seconds) = problem.code.retry_after() {
+        answer.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     answer
 }

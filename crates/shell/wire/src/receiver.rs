@@ -1,46 +1,35 @@
 //! The answering side: what reaches a handler was verified, and what leaves it is signed.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use pconf_bundle::signature::{
-    Direction, Question, Rejection, ReplayGuard, ReplayLimits, VerifiedHead, VerifiedRequest, verify_head,
+    Direction, Question, Refusal, Rejection, ReplayGuard, ReplayLimits, VerifiedHead, VerifiedRequest, verify_head,
 };
 use pconf_bundle::{Authorities, Code, KeyId, Keys, Problem, UnixSeconds};
 use pconf_names::MachineName;
 use tokio::time::timeout;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
+use crate::ahead::Ahead;
 use crate::clock::Clock;
+use crate::failures::{Failures, Verdict};
 use crate::payload::{Payload, Reply, problem};
-use crate::refusal::refuse;
+use crate::refusal::{limit, refuse};
 
 /// How long the body of a verified head may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// To which multiple of seconds a time ahead of the clock is rounded up before it is kept.
-const KEPT_STEP: u64 = 10;
 
 /// What a receiver has to know of those who may ask.
 pub trait Peers: Send + Sync + 'static {
     /// The keys of a known id. A revoked machine's are found too: it gets a signed refusal from its handler.
     fn keys(&self, id: &KeyId) -> Option<Arc<Keys>>;
-
-    /// Keeps, through a restart, that requests of `id` were accepted which were created up to `at`, ahead of our clock.
-    /// Given back to [`Receiver::new`] by the next life; each call for a key has a larger time than the one before.
-    ///
-    /// # Errors
-    ///
-    /// The disk's. The request is then answered with `internal`.
-    fn remember_ahead(&self, id: &KeyId, at: UnixSeconds) -> io::Result<()>;
 }
 
 /// Verifies requests and signs answers. One per listener and direction, shared by all its connections.
@@ -51,8 +40,8 @@ pub struct Receiver<P> {
     clock: Clock,
     longest_body: usize,
     replays: Mutex<ReplayGuard>,
-    /// What [`Peers::remember_ahead`] keeps.
-    kept: Mutex<BTreeMap<KeyId, UnixSeconds>>,
+    ahead: Ahead,
+    failures: Mutex<Failures>,
 }
 
 /// A verified request.
@@ -106,7 +95,7 @@ impl Received {
 
 impl<P: Peers> Receiver<P> {
     /// A receiver for requests in `direction` to `authorities`, with bodies of at most `longest_body` bytes. `ahead` is
-    /// what [`Peers::remember_ahead`] kept in earlier lives.
+    /// of this receiver's program, through all its lives.
     #[must_use]
     pub fn new(
         direction: Direction,
@@ -114,11 +103,11 @@ impl<P: Peers> Receiver<P> {
         peers: P,
         clock: Clock,
         longest_body: usize,
-        ahead: BTreeMap<KeyId, UnixSeconds>,
+        ahead: Ahead,
     ) -> Self {
-        let replays = Mutex::new(ReplayGuard::new(ReplayLimits::default(), clock.now(), ahead.clone()));
-        let (authorities, kept) = (RwLock::new(authorities), Mutex::new(ahead));
-        Self { direction, authorities, peers, clock, longest_body, replays, kept }
+        let replays = Mutex::new(ReplayGuard::new(ReplayLimits::default(), clock.now(), ahead.floors()));
+        let (authorities, failures) = (RwLock::new(authorities), Mutex::default());
+        Self { direction, authorities, peers, clock, longest_body, replays, ahead, failures }
     }
 
     /// Answers to these authorities from now on.
@@ -126,13 +115,14 @@ impl<P: Peers> Receiver<P> {
         *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = authorities;
     }
 
-    /// Answers one request: verified before `handler` sees it, signed after.
-    pub async fn serve<H, F>(&self, request: Request<Body>, handler: H) -> Response<Body>
+    /// Answers one request that came from `from`: verified before `handler` sees it, signed after. Whoever sends much
+    /// without a valid signature is answered with `429` for a while; a valid one is never limited.
+    pub async fn serve<H, F>(&self, request: Request<Body>, from: IpAddr, handler: H) -> Response<Body>
     where
         H: FnOnce(Received) -> F,
         F: Future<Output = Result<Reply, Problem>>,
     {
-        let received = match self.receive(request).await {
+        let received = match self.receive(request, from).await {
             Ok(received) => received,
             Err(refused) => return refused,
         };
@@ -142,9 +132,9 @@ impl<P: Peers> Receiver<P> {
     }
 
     /// Verifies a request: head, then body.
-    async fn receive(&self, request: Request<Body>) -> Result<Received, Response<Body>> {
+    async fn receive(&self, request: Request<Body>, from: IpAddr) -> Result<Received, Response<Body>> {
         let (head, body) = request.into_parts();
-        let verified = self.verify(&head).map_err(|refused| *refused)?;
+        let verified = self.verify(&head, from).map_err(|refused| *refused)?;
         let body = match timeout(BODY_TIMEOUT, Limited::new(body, self.longest_body).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             fault => {
@@ -159,18 +149,18 @@ impl<P: Peers> Receiver<P> {
         }
     }
 
-    fn verify(&self, head: &Parts) -> Result<VerifiedHead, Box<Response<Body>>> {
+    fn verify(&self, head: &Parts, from: IpAddr) -> Result<VerifiedHead, Box<Response<Body>>> {
         let authentic = {
             let authorities = self.authorities.read().unwrap_or_else(PoisonError::into_inner);
             verify_head(head, self.direction, &authorities, |id| self.peers.keys(id))
         };
-        let authentic = authentic.map_err(|refusal| Box::new(refuse(&refusal)))?;
+        let authentic = authentic.map_err(|refusal| Box::new(self.refuse(&refusal, from)))?;
         let admitted = {
             let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
             authentic.admit(&mut replays, self.clock.now())
         };
         let verified = admitted.map_err(|rejected| Box::new(self.reject(&rejected.question, rejected.rejection)))?;
-        match verified.ahead.map(|at| self.remember(verified.key_id(), at)) {
+        match verified.ahead.map(|at| self.ahead.remember(verified.key_id(), at)) {
             None | Some(Ok(())) => Ok(verified),
             Some(Err(fault)) => {
                 error!(key = %verified.key_id(), error = %fault, "cannot keep that a request came from a clock ahead of ours");
@@ -179,18 +169,20 @@ impl<P: Peers> Receiver<P> {
         }
     }
 
-    /// Has `at` kept through a restart, rounded up: one write serves the requests of some seconds. The next life refuses
-    /// that much more with its time, which soon is later.
-    fn remember(&self, id: &KeyId, at: UnixSeconds) -> io::Result<()> {
-        // Held while writing: nobody may rely on a floor that is not on the disk yet.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.get(id).is_some_and(|floor| at <= *floor) {
-            return Ok(());
+    /// Answers what nobody is known to have signed.
+    fn refuse(&self, refusal: &Refusal, from: IpAddr) -> Response<Body> {
+        let verdict = {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.count(from, self.clock.now().uptime)
+        };
+        match verdict {
+            Verdict::Answer => return refuse(refusal),
+            Verdict::LimitFromNow => {
+                warn!(%from, "requests without a valid signature are answered with 429 for a while")
+            }
+            Verdict::Limit => {}
         }
-        let floor = UnixSeconds(at.0.div_ceil(KEPT_STEP).saturating_mul(KEPT_STEP));
-        self.peers.remember_ahead(id, floor)?;
-        kept.insert(id.clone(), floor);
-        Ok(())
+        limit()
     }
 
     fn reject(&self, question: &Question, rejection: Rejection) -> Response<Body> {
@@ -209,9 +201,6 @@ fn sign(question: &Question, answer: Reply, now: UnixSeconds) -> Response<Body> 
     let (mut head, payload) = answer.into_parts();
     let has_no_body = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let (bytes, digest) = if has_no_body { Payload::empty() } else { payload }.into_parts();
-    if head.status == StatusCode::SERVICE_UNAVAILABLE && !head.headers.contains_key(RETRY_AFTER) {
-        head.headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
-    }
     match question.sign_response(head.status, &mut head.headers, digest, now) {
         Ok(()) => Response::from_parts(head, Body::from(bytes)),
         Err(cause) => {

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use http::header::{ALLOW, CONNECTION};
 use http::{HeaderName, HeaderValue, Response};
+use pconf_bundle::Code;
 use pconf_bundle::signature::Refusal;
-use pconf_bundle::{Code, Problem};
 use tracing::info;
 
 use crate::payload::problem;
@@ -17,6 +17,15 @@ const WANTED: HeaderValue = HeaderValue::from_static(
     r#"req=("@method" "@authority" "@path" "@query" "content-digest");created;expires;alg="hmac-sha256";tag="pconf-v1""#,
 );
 
+/// Answers one of too many requests without a valid signature. The log was told once.
+pub(crate) fn limit() -> Response<Body> {
+    unsigned(Code::RateLimited)
+}
+
+fn unsigned(code: Code) -> Response<Body> {
+    problem(&code.into()).map(|payload| Body::from(payload.into_parts().0))
+}
+
 /// Answers a request that nobody is known to have signed. Why is said in the log only.
 pub(crate) fn refuse(refusal: &Refusal) -> Response<Body> {
     let id = request_id();
@@ -27,7 +36,7 @@ pub(crate) fn refuse(refusal: &Refusal) -> Response<Body> {
         Refusal::MethodNotAllowed => (Code::MethodNotAllowed, "the method has no place here".to_owned()),
     };
     info!(request = %id, status = code.status().as_u16(), cause, "request refused");
-    let mut answer = problem(&Problem::new(code)).map(|payload| Body::from(payload.into_parts().0));
+    let mut answer = unsigned(code);
     let headers = answer.headers_mut();
     match refusal {
         Refusal::Unauthenticated(_) => headers.insert(ACCEPT_SIGNATURE, WANTED),

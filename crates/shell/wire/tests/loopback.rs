@@ -3,21 +3,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot set itself up should stop there")]
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pconf_bundle::signature::{Cause, Direction};
 use pconf_bundle::{Authorities, Code, EnrolmentKey, KeyId, Keys, Moment, Origin, Problem, UnixSeconds};
-use pconf_wire::{Answer, CallError, Client, Clock, Payload, Peer, Peers, Received, Receiver, Reply, Timeouts, reply};
+use pconf_daemon::{from_state, to_state};
+use pconf_files::StateFolder;
+use pconf_wire::{
+    Ahead, Answer, CallError, Client, Clock, Payload, Peer, Peers, Received, Receiver, Reply, Timeouts, Trust, reply,
+};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -27,19 +32,43 @@ fn keys(id: &str, seed: u8) -> Arc<Keys> {
     Arc::new(Keys::derive(id.parse().unwrap(), &EnrolmentKey::from([seed; 32])))
 }
 
-/// Knows `co1.1`, and notes what it is asked to remember.
-#[derive(Clone, Default)]
-struct OneMachine(Arc<Mutex<Vec<(KeyId, UnixSeconds)>>>);
+/// Knows `co1.1`.
+struct OneMachine;
 
 impl Peers for OneMachine {
     fn keys(&self, id: &KeyId) -> Option<Arc<Keys>> {
         (id.to_string() == "co1.1").then(|| keys("co1.1", 1))
     }
+}
 
-    fn remember_ahead(&self, id: &KeyId, at: UnixSeconds) -> io::Result<()> {
-        self.0.lock().unwrap().push((id.clone(), at));
-        Ok(())
-    }
+/// A receiver's state folder.
+fn state() -> (TempDir, Arc<StateFolder>) {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateFolder::open(&folder.path().join("state")).unwrap();
+    (folder, Arc::new(state))
+}
+
+/// Serves `handler` behind a receiver that keeps its memory in `state`, at `listener`.
+fn start<F>(
+    listener: TcpListener,
+    authorities: Authorities,
+    (direction, clock): (Direction, Clock),
+    state: &Arc<StateFolder>,
+    handler: fn(Received) -> F,
+) -> Arc<Receiver<OneMachine>>
+where
+    F: Future<Output = Result<Reply, Problem>> + Send + 'static,
+{
+    let ahead = Ahead::open(state).unwrap();
+    let receiver = Arc::new(Receiver::new(direction, authorities, OneMachine, clock, LIMIT, ahead));
+    let shared = Arc::clone(&receiver);
+    let router = Router::new().fallback(move |ConnectInfo(from): ConnectInfo<SocketAddr>, request: Request| {
+        let receiver = Arc::clone(&shared);
+        async move { receiver.serve(request, from.ip(), handler).await }
+    });
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    receiver
 }
 
 /// The machine's clock, `ahead` seconds ahead of it.
@@ -69,18 +98,13 @@ async fn listen() -> (TcpListener, Origin) {
 }
 
 /// Serves `handler` behind a receiver and returns where.
-async fn serve_with<F>(direction: Direction, clock: Clock, peers: OneMachine, handler: fn(Received) -> F) -> Origin
+async fn serve_with<F>(direction: Direction, clock: Clock, handler: fn(Received) -> F) -> Origin
 where
     F: Future<Output = Result<Reply, Problem>> + Send + 'static,
 {
     let (listener, origin) = listen().await;
-    let authorities = [&origin].into_iter().collect();
-    let receiver = Arc::new(Receiver::new(direction, authorities, peers, clock, LIMIT, BTreeMap::new()));
-    let router = Router::new().fallback(move |request: Request| {
-        let receiver = Arc::clone(&receiver);
-        async move { receiver.serve(request, handler).await }
-    });
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let (_folder, state) = state();
+    start(listener, [&origin].into_iter().collect(), (direction, clock), &state, handler);
     origin
 }
 
@@ -88,13 +112,13 @@ async fn serve<F>(handler: fn(Received) -> F) -> Origin
 where
     F: Future<Output = Result<Reply, Problem>> + Send + 'static,
 {
-    serve_with(Direction::ToLeader, settled(), OneMachine::default(), handler).await
+    serve_with(Direction::ToLeader, settled(), handler).await
 }
 
 fn client_with(direction: Direction, clock: Clock) -> Client {
     let timeouts =
         Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5), whole: Duration::from_secs(20) };
-    Client::new(direction, clock, timeouts, LIMIT, None).unwrap()
+    Client::new(direction, clock, timeouts, LIMIT, Trust::System).unwrap()
 }
 
 fn client() -> Client {
@@ -135,7 +159,7 @@ async fn a_follower_asks_and_reports() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_leader_notifies() -> anyhow::Result<()> {
-    let origin = serve_with(Direction::ToFollower, settled(), OneMachine::default(), echo).await;
+    let origin = serve_with(Direction::ToFollower, settled(), echo).await;
     let leader = client_with(Direction::ToFollower, Clock::system());
     let answer = leader.post(&co1(origin), "/notify", HeaderMap::new(), Bytes::new()).await?;
     assert_eq!(shown(&answer), (200, "POST /notify None co1 ".to_owned()));
@@ -144,7 +168,7 @@ async fn a_leader_notifies() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_follower_cannot_play_the_leader() {
-    let origin = serve_with(Direction::ToFollower, settled(), OneMachine::default(), echo).await;
+    let origin = serve_with(Direction::ToFollower, settled(), echo).await;
     let outcome = client().post(&co1(origin), "/notify", HeaderMap::new(), Bytes::new()).await;
     assert!(matches!(outcome, Err(CallError::Stranger { .. })), "{outcome:?}");
 }
@@ -195,28 +219,24 @@ async fn clocks_an_hour_apart_agree_after_one_answer() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_leader_that_has_just_started_is_asked_again_in_its_next_second() -> anyhow::Result<()> {
-    let origin = serve_with(Direction::ToLeader, Clock::system(), OneMachine::default(), echo).await;
+    let origin = serve_with(Direction::ToLeader, Clock::system(), echo).await;
     assert_eq!(client().get(&co1(origin), "/conf/core", HeaderMap::new()).await?.status, StatusCode::OK);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_request_from_a_clock_ahead_is_remembered_before_it_is_answered() -> anyhow::Result<()> {
-    let machine = OneMachine::default();
-    let origin = serve_with(Direction::ToLeader, settled(), machine.clone(), echo).await;
+    let (listener, origin) = listen().await;
+    let (_folder, state) = state();
+    start(listener, [&origin].into_iter().collect(), (Direction::ToLeader, settled()), &state, echo);
     let client = client_with(Direction::ToLeader, clock(20));
     let leader = co1(origin);
     for _ in 0..3 {
         assert_eq!(client.get(&leader, "/conf/core", HeaderMap::new()).await?.status, StatusCode::OK);
     }
-    // One write serves them all, or two where ten seconds end among them.
-    let remembered = machine.0.lock().unwrap().clone();
+    let kept: BTreeMap<String, u64> = from_state(&state.read("ahead.json")?.context("nothing was kept")?)?;
     let now = Clock::system().now().wall.0;
-    assert!(matches!(remembered.len(), 1 | 2), "{remembered:?}");
-    for (id, at) in remembered {
-        assert_eq!((id.to_string().as_str(), at.0 % 10), ("co1.1", 0));
-        assert!(at.0 + 5 >= now + 20, "{at} covers what was created at {now} + 20");
-    }
+    assert!(kept["co1.1"] + 5 >= now + 20, "{kept:?} covers what was created at {now} + 20");
     Ok(())
 }
 
@@ -225,15 +245,9 @@ async fn what_was_kept_by_an_earlier_life_is_refused_in_the_next_and_the_client_
     let (listener, origin) = listen().await;
     let now = Clock::system().now().wall;
     // As an earlier life kept it for a request from two seconds ahead.
-    let ahead = BTreeMap::from([("co1.1".parse()?, UnixSeconds(now.0 + 2))]);
-    let peers = OneMachine::default();
-    let authorities = [&origin].into_iter().collect();
-    let receiver = Arc::new(Receiver::new(Direction::ToLeader, authorities, peers, settled(), LIMIT, ahead));
-    let router = Router::new().fallback(move |request: Request| {
-        let receiver = Arc::clone(&receiver);
-        async move { receiver.serve(request, echo).await }
-    });
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let (_folder, state) = state();
+    state.write("ahead.json", &to_state(&BTreeMap::from([("co1.1", now.0 + 2)]))?)?;
+    start(listener, [&origin].into_iter().collect(), (Direction::ToLeader, settled()), &state, echo);
     let (client, leader) = (client_with(Direction::ToLeader, clock(1)), co1(origin));
     let refused = client.get(&leader, "/conf/core", HeaderMap::new()).await?;
     assert_eq!(refused.problem().map(|problem| problem.code), Some(Code::ClockSkew));
@@ -281,21 +295,8 @@ async fn a_request_to_another_address_is_not_for_us() {
 #[tokio::test]
 async fn a_receiver_moves_with_its_addresses() -> anyhow::Result<()> {
     let (listener, origin) = listen().await;
-    let machine = OneMachine::default();
-    let receiver = Arc::new(Receiver::new(
-        Direction::ToLeader,
-        Authorities::default(),
-        machine,
-        settled(),
-        LIMIT,
-        BTreeMap::new(),
-    ));
-    let shared = Arc::clone(&receiver);
-    let router = Router::new().fallback(move |request: Request| {
-        let receiver = Arc::clone(&shared);
-        async move { receiver.serve(request, echo).await }
-    });
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let (_folder, state) = state();
+    let receiver = start(listener, Authorities::default(), (Direction::ToLeader, settled()), &state, echo);
     let leader = co1(origin.clone());
     assert!(matches!(client().get(&leader, "/", HeaderMap::new()).await, Err(CallError::Stranger { .. })));
     receiver.answer_to([&origin].into_iter().collect());
@@ -410,14 +411,8 @@ async fn tapped(tamper: Tamper) -> (Peer, SocketAddr, Arc<Mutex<Vec<u8>>>) {
     let (listener, inner) = listen().await;
     let (outer, heard) = tap(inner.clone(), tamper).await;
     let authorities = [&inner, &outer].into_iter().collect();
-    let machine = OneMachine::default();
-    let receiver =
-        Arc::new(Receiver::new(Direction::ToLeader, authorities, machine, settled(), LIMIT, BTreeMap::new()));
-    let router = Router::new().fallback(move |request: Request| {
-        let receiver = Arc::clone(&receiver);
-        async move { receiver.serve(request, echo).await }
-    });
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let (_folder, state) = state();
+    start(listener, authorities, (Direction::ToLeader, settled()), &state, echo);
     (co1(outer), address(&inner), heard)
 }
 
@@ -504,7 +499,7 @@ async fn an_answer_that_drips_is_given_up() {
     });
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, read: 5 * second, whole: second };
-    let hasty = Client::new(Direction::ToLeader, Clock::system(), timeouts, LIMIT, None).unwrap();
+    let hasty = Client::new(Direction::ToLeader, Clock::system(), timeouts, LIMIT, Trust::System).unwrap();
     let asked = co1(origin.clone());
     let outcome = tokio::time::timeout(3 * second, hasty.get(&asked, "/conf/core", HeaderMap::new())).await.unwrap();
     assert!(
