@@ -126,6 +126,16 @@ pub enum MachineCommand {
     },
     /// Print the declared machines.
     List,
+    /// Give a machine a key by hand: for an image that is being built, or a network without a way to the leader.
+    ///
+    /// Whatever key the machine had is revoked. Needs no platform.json.
+    Identity {
+        /// Its name.
+        name: MachineName,
+        /// The file to write, which must not be there: what the machine's follower keeps as `state/identity.json`.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Take a machine out of platform.json; its follower is refused from then on.
     Remove {
         /// Its name.

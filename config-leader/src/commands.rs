@@ -10,7 +10,7 @@ mod render;
 mod serve;
 pub(crate) mod status;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, MachineCommand};
 use crate::folder::Folder;
 use crate::orders::{Order, give};
 use crate::terminal::{Failure, Terminal};
@@ -22,6 +22,10 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Init { kind, example } => init::run(&folder, &kind, example.as_deref()),
         Command::Check => check::run(&folder),
         Command::Render { out, machine } => render::run(&folder, &out, machine.as_ref()),
+        Command::Machine(MachineCommand::Identity { name, out }) => {
+            let order = MachineCommand::Identity { name: name.clone(), out: out.clone() };
+            machine::identity::write(&name, &out, || give(&folder, Order::Machine(order)))
+        }
         Command::Machine(command) => give(&folder, Order::Machine(command)),
         Command::Accept { revision } => give(&folder, Order::Accept(revision)),
         Command::Epoch(command) => give(&folder, Order::Epoch(command)),

@@ -1,44 +1,85 @@
-//! `keys/`: the key that the leader shares with each machine's follower, one file per machine, never shared by two.
+//! `keys/`: the keys that the leader shares with each machine's follower, one envelope per machine, never shared by two.
 //!
-//! The key of a removed machine stays, so that its follower can be told so under a signature; a machine of that name
-//! that is added later gets a new one.
+//! The keys of a removed machine stay, so that its follower can be told so under a signature, and so that no version is ever
+//! given out twice.
+
+#[cfg_attr(not(test), allow(dead_code, reason = "machines enrol and keys rotate with the next change"))]
+mod ring;
+mod store;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use pconf_bundle::{EnrolmentKey, KeyId, Keys};
-use pconf_daemon::Chain;
+use pconf_bundle::{KeyId, Keys, Moment};
+use pconf_daemon::{Chain, from_state, to_state};
 use pconf_names::MachineName;
 use pconf_platform::Problem;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
-/// The version of every key, until keys are rotated.
-const VERSION: u32 = 1;
+use crate::folder::Folder;
+pub(crate) use ring::{KeyVersion, Ring, State};
+pub(crate) use store::KeyStore;
 
-/// The keys of every machine that has one.
+/// The keys of every machine that has any, as they were read last.
 #[derive(Default, Clone)]
-pub(crate) struct KeyRing(BTreeMap<MachineName, (EnrolmentKey, Arc<Keys>)>);
+pub(crate) struct KeyRing(BTreeMap<MachineName, Arc<Held>>);
+
+/// One machine's keys, ready to be used.
+pub(crate) struct Held {
+    pub(crate) ring: Ring,
+    keys: BTreeMap<u32, Arc<Keys>>,
+    /// When versions end by the clock that never jumps: the wall clock may be set back, and they end all the same.
+    deadlines: BTreeMap<u32, Duration>,
+    /// Of the file.
+    digest: [u8; 32],
+}
 
 impl PartialEq for KeyRing {
     fn eq(&self, other: &Self) -> bool {
-        // What is derived once is shared from then on: the same keys are the same allocation.
+        // What is read once is shared from then on: the same keys are the same allocation.
         let mut pairs = self.0.iter().zip(&other.0);
         self.0.len() == other.0.len()
-            && pairs.all(|((name, (_, keys)), (other, (_, others)))| name == other && Arc::ptr_eq(keys, others))
+            && pairs.all(|((name, held), (other, others))| name == other && Arc::ptr_eq(held, others))
+    }
+}
+
+impl Held {
+    /// A version that is not over by now, and what is derived from it.
+    pub(crate) fn find(&self, version: u32, now: Moment) -> Option<(&KeyVersion, &Arc<Keys>)> {
+        let key = self.ring.get(version).filter(|key| !self.is_over(key, now))?;
+        Some((key, self.keys.get(&version)?))
+    }
+
+    /// The keys that the machine's follower is spoken to with.
+    pub(crate) fn spoken(&self) -> Option<&Arc<Keys>> {
+        self.keys.get(&self.ring.spoken()?.version)
+    }
+
+    /// Whether a version has lasted as long as it was said.
+    pub(crate) fn is_over(&self, key: &KeyVersion, now: Moment) -> bool {
+        key.state.term().is_some_and(|term| term.is_over(now.wall))
+            || self.deadlines.get(&key.version).is_some_and(|deadline| now.uptime >= *deadline)
     }
 }
 
 impl KeyRing {
-    /// The derived keys of a machine.
-    pub(crate) fn of(&self, machine: &MachineName) -> Option<&Arc<Keys>> {
-        self.0.get(machine).map(|(_, keys)| keys)
+    /// A machine's keys.
+    pub(crate) fn of(&self, machine: &MachineName) -> Option<&Arc<Held>> {
+        self.0.get(machine)
     }
 
-    /// Reads the folder again. What was derived before is used again while the key is the same, and while it cannot be
-    /// read: what is wrong with one key concerns its machine alone.
-    pub(crate) fn reread(&self, folder: &Path) -> (Self, Vec<Problem>) {
-        let entries = match std::fs::read_dir(folder) {
+    /// Every machine that has keys.
+    pub(crate) fn machines(&self) -> impl Iterator<Item = (&MachineName, &Arc<Held>)> {
+        self.0.iter()
+    }
+
+    /// Reads the folder again. What was derived before is used again while the file is the same, and while it cannot be
+    /// used: what is wrong with one machine's keys concerns that machine alone.
+    pub(crate) fn reread(&self, folder: &Folder, now: Moment) -> (Self, Vec<Problem>) {
+        let entries = match std::fs::read_dir(folder.keys()) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Self::default(), Vec::new()),
             Err(error) => return (self.clone(), vec![problem("keys", format!("cannot be read: {error}"))]),
@@ -48,23 +89,91 @@ impl KeyRing {
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.parse::<MachineName>().ok());
         for machine in names {
             let known = self.0.get(&machine);
-            let key = match read(folder, &machine) {
-                Ok(Some(key)) => key,
-                Ok(None) => continue,
+            match hold(folder, &machine, known, now) {
+                Ok(held) => ring.extend(held.map(|held| (machine, held))),
                 Err(error) => {
-                    problems.push(problem(&format!("keys/{machine}"), Chain(error.as_ref()).to_string()));
-                    ring.extend(known.map(|known| (machine, known.clone())));
-                    continue;
+                    problems.push(problem(&file(&machine), Chain(error.as_ref()).to_string()));
+                    ring.extend(known.map(|known| (machine, Arc::clone(known))));
                 }
-            };
-            let known = known.filter(|(known, _)| known.to_text() == key.to_text());
-            let id = KeyId { machine: machine.clone(), version: VERSION };
-            let keys = known.map_or_else(|| Arc::new(Keys::derive(id, &key)), |(_, keys)| Arc::clone(keys));
-            ring.insert(machine, (key, keys));
+            }
         }
         problems.sort_unstable_by(|one, other| one.file.cmp(&other.file));
         (Self(ring), problems)
     }
+
+    /// As it is with this machine's keys read again.
+    pub(crate) fn with(&self, folder: &Folder, machine: &MachineName, now: Moment) -> anyhow::Result<Self> {
+        let mut rings = self.0.clone();
+        if let Some(held) = hold(folder, machine, rings.get(machine), now)? {
+            rings.insert(machine.clone(), held);
+        }
+        Ok(Self(rings))
+    }
+}
+
+/// The keys of a machine as they are in its file; `None` where there is none. The same file is the same value.
+fn hold(
+    folder: &Folder,
+    machine: &MachineName,
+    known: Option<&Arc<Held>>,
+    now: Moment,
+) -> anyhow::Result<Option<Arc<Held>>> {
+    let Some(bytes) = pconf_files::read_state(&folder.path().join(file(machine)))? else { return Ok(None) };
+    let digest = Sha256::digest(&bytes).into();
+    if let Some(known) = known.filter(|known| known.digest == digest) {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let ring = open(folder, machine, &folder.vault()?.opened(&file(machine), &bytes)?)?;
+    let mut held = Held { ring, keys: BTreeMap::new(), deadlines: BTreeMap::new(), digest };
+    for key in held.ring.keys() {
+        let version = key.version;
+        let same =
+            known.filter(|known| known.ring.get(version).is_some_and(|known| known.key.to_text() == key.key.to_text()));
+        // Derived once per version: what is sealed for a follower is kept with these very keys.
+        let derived = same.and_then(|known| known.keys.get(&version)).map(Arc::clone);
+        let derive = || Arc::new(Keys::derive(KeyId { machine: machine.clone(), version }, &key.key));
+        held.keys.insert(version, derived.unwrap_or_else(derive));
+        if let Some(term) = key.state.term() {
+            let rest = Duration::from_secs(term.until.0.saturating_sub(now.wall.0));
+            let kept = same.filter(|known| known.ring.get(version).and_then(|known| known.state.term()) == Some(term));
+            let kept = kept.and_then(|known| known.deadlines.get(&version)).copied();
+            held.deadlines.insert(version, kept.unwrap_or_else(|| now.uptime.saturating_add(rest)));
+        }
+    }
+    Ok(Some(Arc::new(held)))
+}
+
+/// A machine's keys; none where it never had any.
+pub(crate) fn read(folder: &Folder, machine: &MachineName) -> anyhow::Result<Ring> {
+    match folder.sealed(&file(machine))? {
+        Some(bytes) => open(folder, machine, &bytes),
+        None => Ok(Ring::default()),
+    }
+}
+
+/// Changes a machine's keys, durably; nothing is written where nothing changes. The caller holds the folder's lock.
+pub(crate) fn change<T>(
+    folder: &Folder,
+    machine: &MachineName,
+    change: impl FnOnce(&mut Ring) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut ring = read(folder, machine)?;
+    let bytes = |ring: &Ring| to_state(ring).map(Zeroizing::new).context("cannot write the keys as JSON");
+    let before = bytes(&ring)?;
+    let changed = change(&mut ring)?;
+    let after = bytes(&ring)?;
+    if after != before {
+        folder.vault()?.write(&file(machine), &after)?;
+    }
+    Ok(changed)
+}
+
+fn open(folder: &Folder, machine: &MachineName, bytes: &[u8]) -> anyhow::Result<Ring> {
+    from_state(bytes).with_context(|| format!("`{}` holds no keys", folder.path().join(file(machine)).display()))
+}
+
+fn file(machine: &MachineName) -> String {
+    format!("keys/{machine}")
 }
 
 fn problem(file: &str, message: String) -> Problem {
@@ -74,35 +183,8 @@ fn problem(file: &str, message: String) -> Problem {
         span: None,
         subject: String::new(),
         message,
-        help: "repair it; without it this machine's follower is not heard".to_owned(),
+        help: "restore it from a backup, or remove it and enrol the machine anew with `config-leader machine add`"
+            .to_owned(),
         related: Vec::new(),
     }
-}
-
-/// The machine's key, made now where it has none.
-pub(crate) fn obtain(folder: &Path, machine: &MachineName) -> anyhow::Result<EnrolmentKey> {
-    if let Some(key) = read(folder, machine)? {
-        return Ok(key);
-    }
-    let key = pconf_wire::enrolment_key()?;
-    let made = pconf_files::create_state(&folder.join(machine.as_str()), key.to_text().as_bytes())?;
-    if made { Ok(key) } else { read(folder, machine)?.context("a key was made and removed meanwhile: run this again") }
-}
-
-/// Gives the machine a new key, whatever it had before.
-pub(crate) fn renew(folder: &Path, machine: &MachineName) -> anyhow::Result<()> {
-    let key = pconf_wire::enrolment_key()?;
-    Ok(pconf_files::write_state(&folder.join(machine.as_str()), key.to_text().as_bytes())?)
-}
-
-/// Whether the machine has a key.
-pub(crate) fn exists(folder: &Path, machine: &MachineName) -> bool {
-    folder.join(machine.as_str()).exists()
-}
-
-fn read(folder: &Path, machine: &MachineName) -> anyhow::Result<Option<EnrolmentKey>> {
-    let path = folder.join(machine.as_str());
-    let Some(text) = pconf_files::read_private(&path)? else { return Ok(None) };
-    let no_key = || format!("`{}` holds no key: remove it to have a new one made", path.display());
-    text.trim_end().parse().map(Some).with_context(no_key)
 }

@@ -16,10 +16,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use pconf_daemon::Shutdown;
 use pconf_files::StateFolder;
+use pconf_wire::Clock;
 use tokio::sync::watch;
 use tracing::info;
 
 use crate::folder::Folder;
+use crate::keys::KeyStore;
 use crate::orders::{self, Asked, Outcome};
 use crate::terminal::Failure;
 use current::Current;
@@ -42,24 +44,28 @@ pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) ->
         revision = first.revision().map(tracing::field::display),
         "listening"
     );
+    // What is wrong with them the publisher tells, which reads them again.
+    let (keys, _) = KeyStore::open(folder.clone(), Clock::system());
+    let keys = Arc::new(keys);
     let board = Arc::new(StatusBoard::open(Arc::clone(&state))?);
     let socket = folder.socket();
     let (current, newest) = watch::channel(Arc::new(first));
 
     listener.set_nonblocking(true).context("cannot use the listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("cannot use the listener")?;
-    let desk = Desk::open(folder.config(), newest.clone(), Arc::clone(&board), &state)?;
+    let desk = Desk::open(folder.config(), newest.clone(), Arc::clone(&keys), Arc::clone(&board), &state)?;
     let serving = pconf_daemon::serve(listener, desk.router(), None, shutdown.clone());
     let config = folder.config().clone();
     let following = tokio::spawn(async move { desk.follow(&config).await });
-    let pushing = pusher::push(newest.clone(), folder.authorities(), Arc::clone(&board), shutdown.clone());
+    let pushing =
+        pusher::push(newest.clone(), Arc::clone(&keys), folder.authorities(), Arc::clone(&board), shutdown.clone());
     let keeping = status::keep(Arc::clone(&board), shutdown.clone());
     let ordered = {
         let (folder, board, newest) = (folder.clone(), Arc::clone(&board), newest.clone());
         move |asked| carry_out(folder.clone(), Arc::clone(&board), Arc::clone(&newest.borrow()), asked)
     };
     let ordering = pconf_daemon::serve_control(&socket, shutdown.clone(), ordered);
-    let publishing = publisher::run(Publisher::new(folder), current, shutdown);
+    let publishing = publisher::run(Publisher::new(folder, keys), current, shutdown);
     // Each of them ends by itself when asked to; the first one that fails ends the others with it.
     let ended = tokio::try_join!(
         async { serving.await.context("the listener failed") },

@@ -28,14 +28,15 @@ impl Machine {
         leader: SocketAddr,
         name: &str,
         role: &str,
-        key: &str,
+        key: &Value,
     ) -> Result<Self> {
         fs::create_dir_all(folder.join("root"))?;
         let configuration = json!({
             "leader": format!("http://{leader}"),
             "machine": name,
             "role": role,
-            "key": key,
+            "key": key["key"],
+            "keyVersion": key["version"],
             "root": folder.join("root"),
             "listen": listen,
             "docker": null,

@@ -83,10 +83,8 @@ impl Platform {
 
     fn in_folder(folder: TempDir, document: Value) -> Result<Self> {
         let platform = Self { folder, network: Loopback::fresh(), document, machines: BTreeMap::new(), leader: None };
-        for private in ["leader", "leader/keys"] {
-            fs::create_dir_all(platform.path(private))?;
-            fs::set_permissions(platform.path(private), fs::Permissions::from_mode(0o700))?;
-        }
+        fs::create_dir_all(platform.path("leader"))?;
+        fs::set_permissions(platform.path("leader"), fs::Permissions::from_mode(0o700))?;
         let configuration = json!({ "listen": platform.address(), "templates": platform.path("templates") });
         fs::write(platform.path("leader/config-leader.json"), format!("{configuration:#}\n"))?;
         Ok(platform)
@@ -104,16 +102,13 @@ impl Platform {
     pub fn add_machine(&mut self, name: &str, role: &str) -> Result<()> {
         let number = u8::try_from(self.machines.len() + 10).context("a platform of 240 machines at most")?;
         let listen = SocketAddr::new(self.network.address(number).into(), 6000);
-        // Any 32 bytes, in base64url; the last character stands for four bits only.
-        let letter = char::from(b'a' + number % 26);
-        let key = format!("{}A", letter.to_string().repeat(42));
-        let key_file = self.path("leader/keys").join(name);
-        fs::write(&key_file, &key)?;
-        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600))?;
         self.document["machines"][name]["role"] = json!(role);
         self.document["machines"][name]["url"] = json!(format!("http://{listen}"));
         let folder = self.folder.path().join("machines").join(name);
-        let machine = Machine::new(&folder, listen, self.address(), name, role, &key)?;
+        let identity = folder.join("identity.json");
+        self.command()?.args(["machine", "identity", name, "--out"]).arg(&identity).succeed()?;
+        let identity: Value = serde_json::from_slice(&fs::read(&identity)?)?;
+        let machine = Machine::new(&folder, listen, self.address(), name, role, &identity["keys"][0])?;
         self.machines.insert(name.to_owned(), machine);
         Ok(())
     }

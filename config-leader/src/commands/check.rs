@@ -1,6 +1,7 @@
 //! `check`: every problem at once, and nothing written.
 
 use pconf_publish::held_back;
+use pconf_wire::Clock;
 use serde_json::{Value, json};
 
 use crate::folder::Folder;
@@ -11,7 +12,7 @@ use crate::terminal::{Failure, Said};
 
 pub(crate) fn run(folder: &Folder) -> Result<Said, Failure> {
     let evaluated = Reader::default().read(folder, Missing::Imagine).and_then(Inputs::evaluate);
-    let (_, unusable_keys) = KeyRing::default().reread(&folder.keys());
+    let (_, unusable_keys) = KeyRing::default().reread(folder, Clock::system().now());
     let evaluation = match evaluated {
         Ok(evaluation) if unusable_keys.is_empty() => evaluation,
         Ok(_) => return Err(Failure::Invalid { problems: unusable_keys, sources: Box::default() }),

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::folder::Folder;
 use crate::inputs::{Missing, Reader, load_set, read_platform};
+use crate::templates;
 use crate::terminal::{Failure, Said};
-use crate::{keys, templates};
 
 pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>) -> Result<Said, Failure> {
     let known = templates::set_names(folder.templates())?;
@@ -36,14 +36,9 @@ pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>) -> Result<
 
     let config_is_new = folder.keep_config()?;
     let before = count_files(&folder.secrets());
-    let keys_before = count_files(&folder.keys());
     let inputs = Reader::default().read(folder, Missing::KeepRandom)?;
-    for machine in inputs.scene.machines().keys() {
-        keys::obtain(&folder.keys(), machine)?;
-    }
     let machines = inputs.scene.machines().len();
     let secrets = count_files(&folder.secrets()) - before;
-    let keys = count_files(&folder.keys()) - keys_before;
 
     let dir = folder.path().display();
     let platform = if is_new { "written: what the admin edits, every setting explained" } else { "kept as it is" };
@@ -51,11 +46,11 @@ pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>) -> Result<
     let text = format!(
         "{dir}/platform.json       {platform}\n\
          {dir}/config-leader.json  {config}\n\
-         {dir}/secrets/            {secrets} made\n\
-         {dir}/keys/               {keys} made, for {machines} machines\n\n\
-         Next: edit platform.json, then `config-leader check` and `config-leader serve`.\n"
+         {dir}/secrets/            {secrets} made\n\n\
+         Next: edit platform.json, then `config-leader check` and `config-leader serve`; then `config-leader machine add NAME\n\
+         --role ROLE` for each of its {machines} machines tells what to run there.\n"
     );
-    Ok(Said { text, json: json!({ "ok": true, "platformWritten": is_new, "secretsMade": secrets, "keysMade": keys }) })
+    Ok(Said { text, json: json!({ "ok": true, "platformWritten": is_new, "secretsMade": secrets }) })
 }
 
 fn first_text(folder: &Folder, kind: &str, example: Option<&str>) -> Result<String, Failure> {

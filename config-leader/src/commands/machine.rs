@@ -1,16 +1,20 @@
-//! `machine add | list | remove`: who belongs to the platform.
+//! `machine …`: who belongs to the platform, and with which keys.
+
+pub(crate) mod identity;
 
 use anyhow::Context as _;
+use pconf_bundle::UnixSeconds;
 use pconf_names::{MachineName, RoleName};
 use pconf_platform::{EditError, add_machine, remove_machine};
 use pconf_render::{Scene, SceneMachine};
+use pconf_wire::Clock;
 use serde_json::{Map, Value, json};
 
 use crate::audit::{self, Change};
 use crate::cli::MachineCommand;
 use crate::folder::Folder;
 use crate::inputs::{Inputs, Missing, Reader, read_platform};
-use crate::keys;
+use crate::keys::{self, KeyRing};
 use crate::orders::Actor;
 use crate::terminal::{Failure, Said};
 
@@ -18,6 +22,7 @@ pub(crate) fn run(folder: &Folder, command: MachineCommand, actor: &Actor) -> Re
     match command {
         MachineCommand::Add { name, role, url, fields } => add(folder, &name, &role, url.as_deref(), &fields, actor),
         MachineCommand::List => list(folder),
+        MachineCommand::Identity { name, .. } => identity::issue(folder, &name, actor),
         MachineCommand::Remove { name } => remove(folder, &name, actor),
     }
 }
@@ -39,7 +44,7 @@ fn add(
             // publishes at once finds it.
             let scene = Reader::default().read_as(folder, edited.clone(), Missing::Imagine)?.scene;
             audit::append(folder, actor, "machine.add", name.as_str(), Change::default())?;
-            keys::renew(&folder.keys(), name)?;
+            keys::change(folder, name, |ring| Ok(ring.issue(pconf_wire::enrolment_key()?, now())))?;
             folder.replace_platform(&text, &edited)?;
             declared = true;
             instruct(folder, name, &scene, declared)
@@ -63,13 +68,20 @@ fn add(
 /// Prints what to run on the machine. The key travels in a here-document: it shows in no process list.
 fn instruct(folder: &Folder, name: &MachineName, scene: &Scene, declared: bool) -> Result<Said, Failure> {
     let machine = scene.machines().get(name).context("the machine was declared a moment ago")?;
-    let key = keys::obtain(&folder.keys(), name)?;
+    let (version, key) = keys::change(folder, name, |ring| {
+        if ring.spoken().is_none() {
+            ring.issue(pconf_wire::enrolment_key()?, now());
+        }
+        let spoken = ring.spoken().context("a key was issued a moment ago")?;
+        Ok((spoken.version, spoken.key.clone()))
+    })?;
     let leader = leader_url(folder, machine);
     let mut config = Map::new();
     config.insert("leader".into(), leader.clone().into());
     config.insert("machine".into(), name.as_str().into());
     config.insert("role".into(), machine.role.as_str().into());
     config.insert("key".into(), key.to_text().as_str().into());
+    config.insert("keyVersion".into(), version.into());
     config.insert("root".into(), machine.text("root").unwrap_or("/srv/platform").into());
     config.insert("urls".into(), machine.text("url").into_iter().collect());
     let config = Value::Object(config);
@@ -96,8 +108,9 @@ fn list(folder: &Folder) -> Result<Said, Failure> {
     let width = scene.machines().keys().map(|name| name.as_str().len()).max().unwrap_or_default().max("MACHINE".len());
     let mut text = format!("{:width$}  {:12}  {:4}  URL\n", "MACHINE", "ROLE", "KEY");
     let mut machines = Vec::new();
+    let (keys, _) = KeyRing::default().reread(folder, Clock::system().now());
     for (name, machine) in scene.machines() {
-        let (url, has_key) = (machine.text("url"), keys::exists(&folder.keys(), name));
+        let (url, has_key) = (machine.text("url"), keys.of(name).is_some_and(|held| held.spoken().is_some()));
         let key = if has_key { "yes" } else { "no" };
         text += &format!("{:width$}  {:12}  {key:4}  {}\n", name.as_str(), machine.role.as_str(), url.unwrap_or("-"));
         machines.push(json!({ "machine": name, "role": machine.role, "url": url, "key": has_key }));
@@ -111,12 +124,17 @@ fn remove(folder: &Folder, name: &MachineName, actor: &Actor) -> Result<Said, Fa
     let edited = remove_machine(&text, name)?;
     Reader::default().read_as(folder, edited.clone(), Missing::Imagine)?;
     audit::append(folder, actor, "machine.remove", name.as_str(), Change::default())?;
+    keys::change(folder, name, |ring| Ok(ring.revoke()))?;
     folder.replace_platform(&text, &edited)?;
     let text = format!(
         "machine {name}  removed from platform.json; its follower is refused from now on\n\
          Its files stay where they are; stop its follower with ./stop-config-follower.\n"
     );
     Ok(Said { text, json: json!({ "ok": true, "machine": name }) })
+}
+
+fn now() -> UnixSeconds {
+    Clock::system().now().wall
 }
 
 /// `ip=203.0.113.23` or `bindIp=null`: a value that reads as JSON is JSON, any other is text.

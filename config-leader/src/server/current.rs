@@ -10,15 +10,11 @@ use pconf_publish::Publication;
 use pconf_wire::{Payload, RandomnessError, seal_nonce};
 use serde_json::Value;
 
-use crate::keys::KeyRing;
-
 /// What is served at this moment, and what is wrong with the inputs, if anything is.
 #[derive(Default)]
 pub(crate) struct Current {
     /// The last good revision.
     pub(crate) published: Option<Arc<Published>>,
-    /// Every key that is known, of removed machines too.
-    pub(crate) keys: KeyRing,
     /// Where each machine's follower is reached, and its own origins of the leader.
     pub(crate) addresses: BTreeMap<MachineName, Addresses>,
     /// The problems of the inputs as they are now, as `check --output json` gives them; empty when they are good.
@@ -61,10 +57,7 @@ pub(crate) struct Sealed {
 impl PartialEq for Current {
     fn eq(&self, other: &Self) -> bool {
         let number = |current: &Self| current.published.as_ref().map(Arc::as_ptr);
-        number(self) == number(other)
-            && self.keys == other.keys
-            && self.addresses == other.addresses
-            && self.problems == other.problems
+        number(self) == number(other) && self.addresses == other.addresses && self.problems == other.problems
     }
 }
 

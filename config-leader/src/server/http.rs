@@ -16,12 +16,13 @@ use pconf_bundle::{Authorities, Code, KeyId, Keys, Origin, Problem, open_report,
 use pconf_daemon::{Chain, Version};
 use pconf_files::StateFolder;
 use pconf_names::{RevisionId, RoleName};
-use pconf_wire::{Ahead, Clock, Payload, Peers, Received, Receiver, Reply, reply};
+use pconf_wire::{Ahead, Payload, Peers, Received, Receiver, Reply, reply};
 use serde_json::json;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::config::LeaderConfig;
+use crate::keys::{KeyStore, State as KeyState};
 use crate::server::current::{Current, Served};
 use crate::server::status::StatusBoard;
 
@@ -33,27 +34,29 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) struct Desk {
     receiver: Receiver<Followers>,
     newest: watch::Receiver<Arc<Current>>,
+    keys: Arc<KeyStore>,
     board: Arc<StatusBoard>,
 }
 
 /// The followers' keys as they are now.
 struct Followers {
-    newest: watch::Receiver<Arc<Current>>,
+    keys: Arc<KeyStore>,
 }
 
 impl Desk {
     pub(crate) fn open(
         config: &LeaderConfig,
         newest: watch::Receiver<Arc<Current>>,
+        keys: Arc<KeyStore>,
         board: Arc<StatusBoard>,
         state: &Arc<StateFolder>,
     ) -> anyhow::Result<Arc<Self>> {
         let authorities = authorities(config, &newest.borrow())?;
-        let followers = Followers { newest: newest.clone() };
+        let followers = Followers { keys: Arc::clone(&keys) };
         let ahead = Ahead::open(state)?;
         let receiver =
-            Receiver::new(Direction::ToLeader, authorities, followers, Clock::system(), LONGEST_REPORT, ahead);
-        Ok(Arc::new(Self { receiver, newest, board }))
+            Receiver::new(Direction::ToLeader, authorities, followers, keys.clock().clone(), LONGEST_REPORT, ahead);
+        Ok(Arc::new(Self { receiver, newest, keys, board }))
     }
 
     pub(crate) fn router(self: &Arc<Self>) -> Router {
@@ -76,11 +79,19 @@ impl Desk {
         }
     }
 
-    fn answer(&self, request: &Received) -> Result<Reply, Problem> {
+    async fn answer(&self, request: &Received) -> Result<Reply, Problem> {
+        let is_unproven = self.judge(request)?;
+        if is_unproven {
+            self.prove(request).await;
+        }
         let current = Arc::clone(&self.newest.borrow());
         let Some(published) = &current.published else { return Err(Code::Starting.into()) };
         let machine = request.machine();
         let Some(served) = published.machines.get(machine) else {
+            // One that has just been declared is in no revision yet.
+            if is_unproven || current.addresses.contains_key(machine) {
+                return Err(Code::Starting.into());
+            }
             let detail = format!("`{machine}` is no machine of this platform");
             return Err(Problem::new(Code::KeyRevoked).with_detail(detail));
         };
@@ -93,6 +104,42 @@ impl Desk {
                 (Some(_), _) => Err(Code::MethodNotAllowed.into()),
                 (None, _) => Err(Code::NotFound.into()),
             },
+        }
+    }
+
+    /// Refuses a key that is good for nothing here; `true` for one that is used for the first time.
+    fn judge(&self, request: &Received) -> Result<bool, Problem> {
+        let id = request.key_id();
+        let held = self.keys.of(&id.machine);
+        match held.as_ref().and_then(|held| held.ring.get(id.version)).map(|key| &key.state) {
+            Some(KeyState::Next(_)) => Ok(true),
+            Some(KeyState::Active | KeyState::Retiring(_)) => Ok(false),
+            Some(KeyState::Enrolling(_) | KeyState::Spent(_)) => {
+                let detail = format!("the key `{id}` is good for `{}` only", "/enroll");
+                Err(Problem::new(Code::RoleForbidden).with_detail(detail))
+            }
+            // It was dropped since the signature was verified, or revoked.
+            Some(KeyState::Revoked) | None => {
+                Err(Problem::new(Code::KeyRevoked).with_detail(format!("the key `{id}` is revoked")))
+            }
+        }
+    }
+
+    /// A key is used for the first time: what was before it ends. Where the disk does not take it, the next request says so
+    /// again; nobody waits for it.
+    async fn prove(&self, request: &Received) {
+        let (keys, id) = (Arc::clone(&self.keys), request.key_id().clone());
+        let proving = tokio::task::spawn_blocking(move || {
+            keys.change(&id.machine, |ring| {
+                ring.prove(id.version, keys.clock().now().wall);
+                Ok(())
+            })
+        });
+        match proving.await.context("the keeper of keys broke down").flatten() {
+            Ok(()) => info!(key = %request.key_id(), "a key is used for the first time: the one before it ends"),
+            Err(error) => {
+                warn!(key = %request.key_id(), error = %Chain(error.as_ref()), "cannot keep that a key is used");
+            }
         }
     }
 
@@ -153,7 +200,7 @@ async fn follower(
         };
     }
     let for_handler = Arc::clone(&desk);
-    desk.receiver.serve(request, from.ip(), |received| async move { for_handler.answer(&received) }).await
+    desk.receiver.serve(request, from.ip(), |received| async move { for_handler.answer(&received).await }).await
 }
 
 /// Dockerflow: 200 while followers can be served; the checks tell what an operator should look at.
@@ -187,7 +234,6 @@ fn internal(error: &dyn std::error::Error) -> Problem {
 
 impl Peers for Followers {
     fn keys(&self, id: &KeyId) -> Option<Arc<Keys>> {
-        let current = self.newest.borrow();
-        current.keys.of(&id.machine).filter(|keys| keys.id() == id).map(Arc::clone)
+        self.keys.find(id)
     }
 }

@@ -18,7 +18,7 @@ use crate::audit::{self, Change};
 use crate::epoch;
 use crate::folder::Folder;
 use crate::inputs::{Missing, Reader};
-use crate::keys::{self, KeyRing};
+use crate::keys::KeyStore;
 use crate::orders::Actor;
 use crate::publication;
 use crate::server::current::{Addresses, Current, Published};
@@ -30,6 +30,7 @@ const RESCAN: Duration = Duration::from_secs(30);
 
 pub(crate) struct Publisher {
     folder: Folder,
+    keys: Arc<KeyStore>,
     reader: Reader,
     /// What the revision that is served was made of.
     rendered: Option<Seen>,
@@ -52,8 +53,7 @@ impl PartialEq for Seen {
 /// What is served before the folder was read for the first time.
 pub(crate) fn last_published(folder: &Folder) -> anyhow::Result<Current> {
     let published = publication::read(folder)?.map(|publication| Arc::new(Published::from(publication)));
-    let (keys, problems) = KeyRing::default().reread(&folder.keys());
-    Ok(Current { published, keys, problems: to_values(&problems, &Sources::new()), ..Current::default() })
+    Ok(Current { published, ..Current::default() })
 }
 
 /// Publishes at once and then whenever the folder changes, until `shutdown`.
@@ -95,19 +95,19 @@ pub(crate) async fn run(
 }
 
 impl Publisher {
-    pub(crate) fn new(folder: Folder) -> Self {
-        Self { folder, reader: Reader::default(), rendered: None }
+    pub(crate) fn new(folder: Folder, keys: Arc<KeyStore>) -> Self {
+        Self { folder, keys, reader: Reader::default(), rendered: None }
     }
 
     /// Reads everything once. `None` where nothing changed that anybody has to see.
     fn cycle(&mut self, before: &Current) -> Option<Current> {
         let mut after = self.attempt(before).unwrap_or_else(|failure| Current {
             published: before.published.clone(),
-            keys: before.keys.clone(),
             addresses: before.addresses.clone(),
             problems: problems_of(&failure),
         });
-        // Whatever the inputs are by now: the word is about what is served.
+        // Whatever the inputs are by now: keys end and begin all the same, and the word is about what is served.
+        after.problems.extend(to_values(&self.keys.reread(), &Sources::new()));
         match self.accepted(after.published.as_deref()) {
             Ok(None) => {}
             Ok(Some(accepted)) => after.published = Some(Arc::new(accepted)),
@@ -122,7 +122,6 @@ impl Publisher {
     fn attempt(&mut self, before: &Current) -> Result<Current, Failure> {
         let inputs = self.reader.read(&self.folder, Missing::Keep)?;
         let addresses = addresses(&inputs.scene);
-        let (keys, problems) = self.keys(before, &inputs.scene)?;
         let seen = Seen { text: inputs.text.clone(), secrets: inputs.secrets.clone(), set: Arc::clone(&inputs.set) };
         let mut published = before.published.clone();
         let previous = before.published.as_ref().map(|published| (published.revision, published.digest));
@@ -139,7 +138,7 @@ impl Publisher {
             }
             self.rendered = Some(seen);
         }
-        Ok(Current { published, keys, addresses, problems: to_values(&problems, &Sources::new()) })
+        Ok(Current { published, addresses, problems: Vec::new() })
     }
 
     /// The published revision with the admin's word, where that was given since.
@@ -153,21 +152,6 @@ impl Publisher {
         publication::keep(&self.folder, &publication)?;
         info!(revision = %publication.revision, "accepted");
         Ok(Some(Published::from(publication)))
-    }
-
-    /// The keys as they are now; a machine without one gets it. One that cannot be used concerns its machine alone.
-    fn keys(&self, before: &Current, scene: &Scene) -> anyhow::Result<(KeyRing, Vec<Problem>)> {
-        let folder = self.folder.keys();
-        let (keys, problems) = before.keys.reread(&folder);
-        let keyless: Vec<_> = scene.machines().keys().filter(|name| keys.of(name).is_none()).collect();
-        let keyless: Vec<_> = keyless.into_iter().filter(|name| !keys::exists(&folder, name)).collect();
-        if keyless.is_empty() {
-            return Ok((keys, problems));
-        }
-        for machine in keyless {
-            keys::obtain(&folder, machine)?;
-        }
-        Ok(keys.reread(&folder))
     }
 }
 

@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::keys::{KeyRing, KeyStore};
 use crate::server::current::Current;
 use crate::server::status::StatusBoard;
 
@@ -30,6 +31,7 @@ const LONGEST_ANSWER: usize = 4096;
 /// Tells of every new revision until `shutdown`. `authorities` are those of [`crate::LeaderConfig::ca`].
 pub(crate) async fn push(
     mut newest: watch::Receiver<Arc<Current>>,
+    keys: Arc<KeyStore>,
     authorities: Option<PathBuf>,
     board: Arc<StatusBoard>,
     mut shutdown: Shutdown,
@@ -39,19 +41,20 @@ pub(crate) async fn push(
     let mut told = None;
     loop {
         let current = Arc::clone(&newest.borrow_and_update());
+        let known = keys.now();
         let is_due = current.news() != told && !current.addresses.is_empty();
         // Cancel-safe: a newer revision ends the telling of the one before, whose word would be the same.
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
             changed = newest.changed() => if changed.is_err() { return Ok(()) },
-            () = tell_all(&client, &current, &board), if is_due => told = current.news(),
+            () = tell_all(&client, &current, &known, &board), if is_due => told = current.news(),
         }
     }
 }
 
-async fn tell_all(client: &Client, current: &Current, board: &StatusBoard) {
+async fn tell_all(client: &Client, current: &Current, keys: &KeyRing, board: &StatusBoard) {
     let peers = current.addresses.iter().filter_map(|(machine, addresses)| {
-        let keys = current.keys.of(machine)?;
+        let keys = keys.of(machine)?.spoken()?;
         Some((machine, addresses.follower.as_deref()?, keys))
     });
     let outcomes: Vec<Result<(), String>> = futures_util::stream::iter(peers)
