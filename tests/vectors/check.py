@@ -22,9 +22,13 @@ def load(name):
 
 # --- keys: HKDF-SHA256 (RFC 5869) -----------------------------------------------------------------------------------
 
-def hkdf(secret, salt, info):
-    pseudorandom = hmac.new(salt, secret, hashlib.sha256).digest()
-    return hmac.new(pseudorandom, info + b"\x01", hashlib.sha256).digest()
+def hkdf(secret, salt, info, length=32):
+    pseudorandom = hmac.new(salt or bytes(32), secret, hashlib.sha256).digest()
+    output, block = b"", b""
+    for number in range(1, -(-length // 32) + 1):
+        block = hmac.new(pseudorandom, block + info + bytes([number]), hashlib.sha256).digest()
+        output += block
+    return output[:length]
 
 
 def derive(enrolment_key, key_id, purpose):
@@ -60,7 +64,7 @@ def fields(headers, names):
 
 
 def sign_request(request, key_id, key):
-    digest = content_digest(request["body"].encode())
+    digest = content_digest(body_of(request))
     components = target(request) + [('"content-digest"', digest)] + fields(request["headers"], REQUEST_FIELDS)
     parameters = ';created=%d;expires=%d;nonce="%s";alg="hmac-sha256";keyid="%s";tag="pconf-v1"' % (
         request["created"], request["created"] + 60, request["nonce"], key_id)
@@ -133,6 +137,65 @@ def seal(key, nonce, associated, plaintext):
     return nonce + ciphertext + tag
 
 
+# --- enrolment: X25519 (RFC 7748 section 5) --------------------------------------------------------------------------
+
+PRIME = (1 << 255) - 19
+
+
+def x25519(secret, point):
+    scalar = int.from_bytes(secret, "little") & ~7 & ~(1 << 255) | 1 << 254
+    x = int.from_bytes(point, "little") & ((1 << 255) - 1)
+    x2, z2, x3, z3, swapped = 1, 0, x, 1, 0
+    for bit in range(254, -1, -1):
+        wanted = scalar >> bit & 1
+        if swapped != wanted:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+        swapped = wanted
+        sum2, difference2, sum3, difference3 = x2 + z2, x2 - z2, x3 + z3, x3 - z3
+        cross, other = difference3 * sum2 % PRIME, sum3 * difference2 % PRIME
+        x3, z3 = (cross + other) ** 2 % PRIME, x * (cross - other) ** 2 % PRIME
+        x2 = sum2 ** 2 * difference2 ** 2 % PRIME
+        difference = sum2 ** 2 - difference2 ** 2
+        z2 = difference * (sum2 ** 2 + 121665 * difference) % PRIME
+    if swapped:
+        x2, z2 = x3, z3
+    return (x2 * pow(z2, PRIME - 2, PRIME) % PRIME).to_bytes(32, "little")
+
+
+BASE_POINT = (9).to_bytes(32, "little")
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def seal_identity(case):
+    token, key_id = bytes.fromhex(case["token"]), case["key-id"]
+    machine, leader = bytes.fromhex(case["machine-secret"]), bytes.fromhex(case["leader-secret"])
+    publics = [x25519(secret, BASE_POINT) for secret in (machine, leader)]
+    enrolment_id = base64url(bytes.fromhex(case["enrolment-id"]))
+    material = derive(token, key_id, "seal l2f") + x25519(leader, publics[0])
+    key = hkdf(material, b"pconf-v1", "\0".join(["enroll l2f", key_id, enrolment_id]).encode())
+    associated = "\0".join(["pconf-v1", key_id, "enroll"] + [public.hex() for public in publics]).encode()
+    body = json.dumps({"id": enrolment_id, "ephemeral": base64url(publics[0])}, separators=(",", ":"))
+    sealed = seal(key, bytes.fromhex(case["nonce"]), associated, case["plaintext"].encode())
+    return {"request": body, "sealed": (publics[1] + sealed).hex()}
+
+
+def join_string(case):
+    written = {"url": case["url"], "ca_spki_sha256": base64url(hashlib.sha256(case["public-key"].encode()).digest()),
+               "keyid": case["key-id"], "role": case["role"], "token": base64url(bytes.fromhex(case["token"])),
+               "expires": case["expires"]}
+    return "pconf1:" + base64url(json.dumps(written, separators=(",", ":")).encode())
+
+
+def entity_tag(plaintext):
+    bundle = json.loads(plaintext)
+    control = bundle.pop("control", None)
+    digest = hashlib.sha256(json.dumps(bundle, separators=(",", ":")).encode()).hexdigest()[:16]
+    return '"%s-%s%s"' % (bundle["revision"], digest, "-%d" % control["serial"] if control else "")
+
+
 # --- the checks -----------------------------------------------------------------------------------------------------
 
 CHECKED = []
@@ -153,6 +216,19 @@ def main():
     same("RFC 9421 B.2.5 signature", outcome["signature"], "sig-b25=:%s:" % example["signature"])
     for case in standards["rfc9530"]["bodies"]:
         same("RFC 9530 %r" % case["body"], content_digest(case["body"].encode()), case["content-digest"])
+    for case in standards["rfc4231"]["cases"]:
+        key, data, expected = (bytes.fromhex(case[name]) for name in ("key", "data", "hmac-sha256"))
+        same("RFC 4231 case %d" % case["case"], hmac.new(key, data, hashlib.sha256).digest()[:len(expected)], expected)
+    for case in standards["rfc5869"]["cases"]:
+        secret, salt, info, expected = (bytes.fromhex(case[name]) for name in ("ikm", "salt", "info", "okm"))
+        same("RFC 5869 %s" % case["case"], hkdf(secret, salt, info, len(expected)), expected)
+    for case in standards["rfc7748"]["cases"]:
+        same("RFC 7748 %s" % case["case"],
+             x25519(bytes.fromhex(case["scalar"]), bytes.fromhex(case["u"])).hex(), case["output"])
+    for case in standards["rfc9421-2.2"]["examples"]:
+        path, _, query = case["target"].partition("?")
+        lines = target({"method": case["method"], "authority": case["host"], "path": path, "query": query})
+        same("RFC 9421 %s" % case["section"], case["line"] in ["%s: %s" % line for line in lines], True)
     example = standards["xchacha-a.3.1"]
     same("draft-irtf-cfrg-xchacha A.3.1",
          seal(*(bytes.fromhex(example[n]) for n in ("key", "nonce", "associated", "plaintext"))).hex(),
@@ -180,6 +256,13 @@ def main():
         associated = "\0".join(["pconf-v1", seals["key-id"]] + case["names"]).encode()
         same("seal " + case["name"],
              seal(key, bytes.fromhex(case["nonce"]), associated, case["plaintext"].encode()).hex(), case["sealed"])
+
+        if "etag" in case:
+            same("tag of " + case["name"], entity_tag(case["plaintext"]), case["etag"])
+
+    enrolment = load("enrolment.json")
+    same("join string", join_string(enrolment), enrolment["join-string"])
+    same("enrolment", seal_identity(enrolment), {name: enrolment[name] for name in ("request", "sealed")})
 
     print("%d vectors agree" % len(CHECKED))
 

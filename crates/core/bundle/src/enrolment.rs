@@ -121,7 +121,7 @@ fn data(token: &Keys, enrolment: &Enrolment, leader: &[u8; 32]) -> Vec<u8> {
 }
 
 fn hexadecimal(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[cfg(test)]

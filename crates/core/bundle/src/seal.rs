@@ -247,6 +247,15 @@ mod tests {
         let sealed =
             seal_bundle(&keys, &bundle()?, std::array::from_fn(|index| 0x40 + u8::try_from(index).unwrap_or(0)));
         assert_eq!(hex(&sealed.bytes), vectors["cases"][1]["sealed"].as_str().unwrap_or_default());
+        assert_eq!(sealed.tag.to_string(), vectors["cases"][1]["etag"].as_str().unwrap_or_default());
+
+        let key = EnrolmentKey::from(std::array::from_fn(|index| 0x20 + u8::try_from(index).unwrap_or(0)));
+        let next_key = Some(NextKey { version: 2, key });
+        let bundle = Bundle { control: Some(Control { serial: 7, next_key, authorities: None }), ..bundle()? };
+        let nonce = std::array::from_fn(|index| 0x80 + u8::try_from(index).unwrap_or(0));
+        let sealed = seal_bundle(&keys, &bundle, nonce);
+        assert_eq!(hex(&sealed.bytes), vectors["cases"][2]["sealed"].as_str().unwrap_or_default());
+        assert_eq!(sealed.tag.to_string(), vectors["cases"][2]["etag"].as_str().unwrap_or_default());
         Ok(())
     }
 

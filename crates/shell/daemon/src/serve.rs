@@ -133,6 +133,9 @@ mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+    use tokio_rustls::{TlsConnector, client};
 
     use super::*;
 
@@ -204,6 +207,81 @@ mod tests {
         let _answer = idle.read(&mut [0; 1024]).await?;
         trigger.pull();
         tokio::time::timeout(Duration::from_secs(2), serving).await???;
+        Ok(())
+    }
+
+    /// A certificate for this host, as a server shows it and as its bytes.
+    fn certificate() -> Result<(Arc<ServerConfig>, CertificateDer<'static>), Box<dyn std::error::Error>> {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let shown = made.cert.der().clone();
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![shown.clone()], key)?;
+        Ok((Arc::new(config), shown))
+    }
+
+    /// A connection through TLS by somebody who trusts exactly `shown`.
+    async fn connect(
+        address: SocketAddr,
+        shown: &CertificateDer<'static>,
+    ) -> Result<client::TlsStream<TcpStream>, Box<dyn std::error::Error>> {
+        let mut trusted = RootCertStore::empty();
+        trusted.add(shown.clone())?;
+        let config = ClientConfig::builder().with_root_certificates(trusted).with_no_client_auth();
+        let host = ServerName::IpAddress(address.ip().into());
+        Ok(TlsConnector::from(Arc::new(config)).connect(host, TcpStream::connect(address).await?).await?)
+    }
+
+    /// The answer to one request more on that connection.
+    async fn once_more(stream: &mut client::TlsStream<TcpStream>) -> std::io::Result<String> {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+        let mut answer = vec![0; 1024];
+        let length = stream.read(&mut answer).await?;
+        answer.truncate(length);
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    #[tokio::test]
+    async fn a_changed_certificate_is_shown_to_the_next_and_disturbs_nobody() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (trigger, shutdown) = Shutdown::by_hand();
+        let ((first, shown), (second, shown_next)) = (certificate()?, certificate()?);
+        let (renew, certificates) = watch::channel(first);
+        let who = get(|ConnectInfo(from): ConnectInfo<SocketAddr>| async move { from.ip().to_string() });
+        let serving = tokio::spawn(serve(listener, Router::new().route("/", who), Some(certificates), shutdown));
+
+        let mut open = connect(address, &shown).await?;
+        assert!(once_more(&mut open).await?.ends_with("127.0.0.1"));
+        renew.send(second)?;
+        assert!(connect(address, &shown).await.is_err(), "the old certificate is no longer shown");
+        let mut next = connect(address, &shown_next).await?;
+        for stream in [&mut open, &mut next] {
+            let answer = once_more(stream).await?;
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("127.0.0.1"), "{answer}");
+        }
+
+        // Who has not even shaken hands does not hold up the end, nor do those who are silent.
+        let _silent = TcpStream::connect(address).await?;
+        trigger.pull();
+        tokio::time::timeout(Duration::from_secs(2), serving).await???;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_handshake_has_its_time_and_plain_http_is_none() -> Result<(), Box<dyn std::error::Error>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (_trigger, shutdown) = Shutdown::by_hand();
+        let (_renew, certificates) = watch::channel(certificate()?.0);
+        tokio::spawn(serve(listener, Router::new(), Some(certificates), shutdown));
+        let mut plain = TcpStream::connect(address).await?;
+        plain.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        let _closed_or_reset = plain.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+        let within = HEAD_TIMEOUT + Duration::from_secs(2);
+        assert_eq!(tokio::time::timeout(within, ask(address, b"")).await??, "");
         Ok(())
     }
 

@@ -178,7 +178,7 @@ impl<P: Peers> Receiver<P> {
         match verdict {
             Verdict::Answer => return refuse(refusal),
             Verdict::LimitFromNow => {
-                warn!(%from, "requests without a valid signature are answered with 429 for a while")
+                warn!(%from, "requests without a valid signature are answered with 429 for a while");
             }
             Verdict::Limit => {}
         }

@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
+use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pconf_bundle::signature::{Cause, Direction};
 use pconf_bundle::{Authorities, Code, EnrolmentKey, KeyId, Keys, Moment, Origin, Problem, UnixSeconds};
@@ -281,6 +281,102 @@ async fn all_strangers_get_the_same_answer() -> anyhow::Result<()> {
     }
     let head = plain.head(origin.url("/conf/core")).send().await?;
     assert_eq!((head.status(), head.headers()["allow"].to_str()?), (StatusCode::METHOD_NOT_ALLOWED, "GET, POST"));
+    Ok(())
+}
+
+/// A request with these headers, as it travels.
+fn plain(origin: &Origin, headers: &str) -> String {
+    let (host, empty) = (origin.authority(), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+    format!(
+        "GET /conf/core HTTP/1.1\r\nhost: {host}\r\ncontent-digest: sha-256=:{empty}:\r\n{headers}connection: close\r\n\r\n"
+    )
+}
+
+/// The headers of a signature as we write it, by `id` and with a MAC that is nobody's.
+fn forged(id: &str) -> String {
+    let now = Clock::system().now().wall;
+    let covered = r#"("@method" "@authority" "@path" "@query" "content-digest")"#;
+    let rest = r#"nonce="AAECAwQFBgcICQoLDA0ODw";alg="hmac-sha256";keyid=""#;
+    let mac = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    format!(
+        "signature-input: req={covered};created={now};expires={};{rest}{id}\";tag=\"pconf-v1\"\r\nsignature: req=:{mac}:\r\n",
+        now.plus(60)
+    )
+}
+
+/// An answer without what differs from answer to answer.
+fn lasting(answer: &str) -> Vec<&str> {
+    answer.lines().filter(|line| !line.starts_with("date: ") && !line.starts_with("x-request-id: ")).collect()
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_a_signature_the_answer_has_the_same_bytes() {
+    let origin = serve(echo).await;
+    let none = raw(address(&origin), plain(&origin, "").as_bytes()).await;
+    assert!(none.starts_with("HTTP/1.1 401 ") && none.contains("x-request-id: "), "{none}");
+    for (what, headers) in [
+        ("a known machine, a wrong MAC", forged("co1.1")),
+        ("another version of its key", forged("co1.2")),
+        ("an unknown machine", forged("co9.1")),
+        ("a key id that is none", forged("co9")),
+        ("another algorithm", forged("co1.1").replace("hmac-sha256", "none")),
+        ("another tag", forged("co1.1").replace("pconf-v1", "pconf-v2")),
+        ("a component less", forged("co1.1").replace(" \"@query\"", "")),
+        ("two labels", forged("co1.1").replace("signature: ", "signature: a=:AA==:, ")),
+        ("no structured field", "signature-input: ((\r\nsignature: ((\r\n".to_owned()),
+        ("one half", "signature: req=:AA==:\r\n".to_owned()),
+        ("a present field that is not covered", forged("co1.1") + "prefer: wait=55\r\n"),
+        ("a coding", forged("co1.1") + "content-encoding: gzip\r\n"),
+    ] {
+        let answer = raw(address(&origin), plain(&origin, &headers).as_bytes()).await;
+        assert_eq!(lasting(&answer), lasting(&none), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn who_sends_much_without_a_signature_is_limited_and_a_good_signature_never_is() -> anyhow::Result<()> {
+    let origin = serve(echo).await;
+    let mut answers = Vec::new();
+    for _ in 0..30 {
+        answers.push(raw(address(&origin), plain(&origin, &forged("co1.1")).as_bytes()).await);
+    }
+    let status = |answer: &String| answer.split(' ').nth(1).unwrap_or_default().to_owned();
+    let (first, last) = (answers.first().unwrap(), answers.last().unwrap());
+    assert_eq!((status(first), status(last)), ("401".to_owned(), "429".to_owned()));
+    assert!(answers.iter().filter(|answer| status(answer) == "401").count() >= 20);
+    assert!(last.contains("\r\nretry-after: 1\r\n"), "{last}");
+    assert!(!last.contains("signature") && !last.contains("x-request-id"), "{last}");
+    let body = r#"{"type":"about:blank","title":"Rate limited","status":429,"code":"rate_limited"}"#;
+    assert!(last.ends_with(body), "{last}");
+    let leader = co1(origin);
+    for _ in 0..30 {
+        assert_eq!(client().get(&leader, "/conf/core", HeaderMap::new()).await?.status, StatusCode::OK);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_signed_refusal_tells_when_to_ask_again() -> anyhow::Result<()> {
+    async fn refuse(received: Received) -> Result<Reply, Problem> {
+        Err(match received.path() {
+            "/approval" => Code::ApprovalPending,
+            "/starting" => Code::Starting,
+            "/spent" => Code::EnrolmentSpent,
+            _ => Code::KeyRevoked,
+        }
+        .into())
+    }
+    let leader = co1(serve(refuse).await);
+    for (path, code, status, retry) in [
+        ("/approval", Code::ApprovalPending, StatusCode::FORBIDDEN, Some("5")),
+        ("/starting", Code::Starting, StatusCode::SERVICE_UNAVAILABLE, Some("5")),
+        ("/spent", Code::EnrolmentSpent, StatusCode::UNAUTHORIZED, None),
+        ("/revoked", Code::KeyRevoked, StatusCode::FORBIDDEN, None),
+    ] {
+        let answer = client().get(&leader, path, HeaderMap::new()).await?;
+        assert_eq!((answer.status, answer.header(RETRY_AFTER)), (status, retry));
+        assert_eq!(answer.problem().map(|problem| problem.code), Some(code));
+    }
     Ok(())
 }
 

@@ -92,6 +92,20 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn the_standards_derived_components_come_out() -> Result<(), Box<dyn std::error::Error>> {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../../../../tests/vectors/standards.json"))?;
+        for example in vectors["rfc9421-2.2"]["examples"].as_array().into_iter().flatten() {
+            let text = |name: &str| example[name].as_str().unwrap_or_default();
+            let uri: http::Uri = text("target").parse()?;
+            let target = Target::new(text("method").parse()?, text("host").to_owned(), uri.path(), uri.query());
+            let base = Base::of_request(&target, ContentDigest::of(b""), &[]);
+            assert!(base.lines.lines().any(|line| line == text("line")), "{}: {}", text("section"), base.lines);
+        }
+        Ok(())
+    }
+
     /// RFC 9421 appendix B.2.5, the only HMAC example of the standard.
     #[test]
     fn the_standards_own_example_comes_out() -> Result<(), Box<dyn std::error::Error>> {

@@ -46,9 +46,12 @@ pub fn headers(message: &Value) -> HeaderMap {
 }
 
 pub fn body(message: &Value) -> Vec<u8> {
-    let hexadecimal =
-        |text: &str| (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect();
-    message["body-hex"].as_str().map_or_else(|| message["body"].as_str().unwrap().into(), hexadecimal)
+    message["body"].as_str().map_or_else(|| hexadecimal(&message["body-hex"]), |text| text.as_bytes().to_vec())
+}
+
+pub fn hexadecimal(text: &Value) -> Vec<u8> {
+    let text = text.as_str().unwrap();
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
 pub fn at(seconds: u64) -> Moment {
