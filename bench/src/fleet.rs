@@ -39,7 +39,7 @@ impl Fleet {
         let askers = (0..CORES)
             .map(|number| {
                 let name = format!("extra{number}");
-                let key = platform.machine(&name)?.key().context("the machine has a key")?;
+                let key = platform.machine(&name)?.key()?;
                 Asker::new(leader, &name, "core", &key)
             })
             .collect::<Result<Vec<_>>>()?;

@@ -24,8 +24,8 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// The machine of that name, role and key.
-    pub(crate) fn new(leader: SocketAddr, machine: &str, role: &str, key: &str) -> Result<Self> {
-        let id = KeyId { machine: machine.parse()?, version: 1 };
+    pub(crate) fn new(leader: SocketAddr, machine: &str, role: &str, (key, version): &(String, u32)) -> Result<Self> {
+        let id = KeyId { machine: machine.parse()?, version: *version };
         let key: EnrolmentKey = key.parse()?;
         Ok(Self {
             keys: Arc::new(Keys::derive(id, &key)),

@@ -1,8 +1,11 @@
 //! What can be typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands::Line;
 
 /// Writes this machine's files where its containers read them, and restarts exactly those.
 #[derive(Debug, Parser)]
@@ -17,7 +20,7 @@ use clap::{Parser, Subcommand, ValueEnum};
                   The log goes to standard error; RUST_LOG sets its level (default: info), LOG_FORMAT=json its form."
 )]
 pub struct Cli {
-    /// The configuration; it holds this machine's key, so it has to have mode 0600.
+    /// The configuration; `join` writes it, and this machine's key beside it.
     #[arg(
         long,
         global = true,
@@ -39,6 +42,21 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
+    /// Make this machine a follower, with the line that `config-leader machine add` has printed.
+    Join {
+        /// The line, `pconf1:…`; `-` reads it from standard input, where no list of processes shows it.
+        #[arg(value_name = "STRING")]
+        string: Line,
+        /// Below which folder files are written, unless the leader says it; else /srv/platform.
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+        /// Where to listen for the leader's word; else 0.0.0.0:6000.
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<SocketAddr>,
+        /// The engine's socket, or `none` where there are only files; else /var/run/docker.sock.
+        #[arg(long, value_name = "SOCKET")]
+        docker: Option<PathBuf>,
+    },
     /// Follow the leader until asked to end: pull at start, when told to look, and every minute.
     Run,
     /// Bring the machine to its goal once.

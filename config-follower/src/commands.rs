@@ -2,6 +2,7 @@
 
 mod diff;
 mod drift;
+mod join;
 mod once;
 mod plan;
 mod status;
@@ -14,9 +15,11 @@ use anyhow::Context as _;
 use pconf_daemon::{Chain, LogFormat, Shutdown, start_telemetry};
 use tokio::runtime::{Builder, Runtime};
 
+pub(crate) use self::join::Line;
 use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::daemon;
+use crate::join::{Engine, Wanted};
 use crate::terminal::Terminal;
 use crate::wish::Wish;
 
@@ -38,23 +41,39 @@ enum Ending {
 #[must_use]
 pub fn execute(cli: &Cli) -> ExitCode {
     let terminal = Terminal(cli.output);
+    if let Command::Join { string, root, listen, docker } = &cli.command {
+        let docker = docker.clone().map(|socket| match socket.to_str() {
+            Some("none") => Engine::Nothing,
+            Some(_) | None => Engine::At(socket),
+        });
+        let wanted = Wanted { root: root.clone(), listen: *listen, docker };
+        let joining = || {
+            start_log("off")?;
+            runtime()?.block_on(join::run(&cli.config, terminal, string.clone(), wanted))
+        };
+        return ExitCode::from(joining().unwrap_or_else(|error| fail(terminal, &error)) as u8);
+    }
     let ending = match Config::read(&cli.config) {
         Err(error) => {
             terminal.fail(&Chain(&error));
             Ending::Unconfigured
         }
-        Ok(config) => perform(cli.command.clone(), &config, terminal).unwrap_or_else(|error| {
-            terminal.fail(&Chain(error.as_ref()));
-            Ending::Failed
-        }),
+        Ok(config) => perform(cli.command.clone(), &config, terminal).unwrap_or_else(|error| fail(terminal, &error)),
     };
     ExitCode::from(ending as u8)
+}
+
+fn fail(terminal: Terminal, error: &anyhow::Error) -> Ending {
+    terminal.fail(&Chain(error.as_ref()));
+    Ending::Failed
 }
 
 fn perform(command: Command, config: &Config, terminal: Terminal) -> anyhow::Result<Ending> {
     start_log(if command == Command::Run { "info" } else { "off" })?;
     let grant = |wish| runtime()?.block_on(once::run(config, terminal, wish));
     match command {
+        // It needs no configuration, so it was done before one was read.
+        Command::Join { .. } => Ok(Ending::Done),
         Command::Run => {
             let listener =
                 TcpListener::bind(config.listen).with_context(|| format!("cannot listen on `{}`", config.listen))?;

@@ -1,33 +1,33 @@
 //! `config-follower.json`: as written, then as usable.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use pconf_bundle::{EnrolmentKey, InvalidOrigin, KeyId, Keys, Origin};
-use pconf_daemon::{ConfigError, read_private_json};
+use pconf_bundle::{InvalidOrigin, Origin};
 use pconf_names::{MachineName, RoleName};
 use serde::Deserialize;
+
+use crate::identity::{self, IDENTITY, IdentityError};
+use crate::ring::Ring;
 
 /// The file, as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ConfigFile {
-    leader: String,
-    machine: MachineName,
-    role: RoleName,
-    key: EnrolmentKey,
-    #[serde(default = "first_key_version")]
-    key_version: u32,
-    root: PathBuf,
+pub(crate) struct ConfigFile {
+    pub(crate) leader: String,
+    pub(crate) machine: MachineName,
+    pub(crate) role: RoleName,
+    pub(crate) root: PathBuf,
     #[serde(default = "everywhere")]
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     #[serde(default)]
     urls: Vec<String>,
     /// `null` where there are only files.
     #[serde(default = "usual_socket")]
-    docker: Option<PathBuf>,
+    pub(crate) docker: Option<PathBuf>,
     state: Option<PathBuf>,
     ca: Option<PathBuf>,
     #[serde(default = "a_minute")]
@@ -56,8 +56,8 @@ pub struct Config {
     pub leader: Origin,
     /// This machine's role.
     pub role: RoleName,
-    /// The keys shared with the leader; they name this machine.
-    pub keys: Arc<Keys>,
+    /// The keys shared with the leader when the configuration was read; they name this machine.
+    pub ring: Ring,
     /// The folder below which files are written.
     pub root: PathBuf,
     /// Where to listen for the leader's word.
@@ -79,9 +79,38 @@ pub struct Config {
 /// The configuration is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
-    /// The file is not.
+    /// There is none.
+    #[error(
+        "there is no configuration `{}`: `config-follower join` writes it; `config-leader machine add` prints how", .0.display()
+    )]
+    Missing(PathBuf),
+    /// The disk's fault.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It says whom this machine obeys, and others may change it.
+    #[error("`{}` can be changed by others (mode {mode:04o}): run `chmod go-w {}`", path.display(), path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is not what it should be.
+    #[error("`{}` is not usable", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The line, column and what is wrong there.
+        source: serde_json::Error,
+    },
+    /// The identity beside it is not.
     #[error(transparent)]
-    File(#[from] ConfigError),
+    Identity(#[from] IdentityError),
     /// An address in it is none.
     #[error("`{field}` in `{}` is not usable", path.display())]
     Origin {
@@ -101,9 +130,11 @@ pub enum InvalidConfig {
 }
 
 impl Config {
-    /// Reads and checks the file at `path`.
+    /// Reads and checks the file at `path`, and the identity in the state folder.
     pub fn read(path: &Path) -> Result<Self, InvalidConfig> {
-        let file: ConfigFile = read_private_json(path)?;
+        let file = ConfigFile::read(path)?;
+        let state = file.state(path);
+        let ring = identity::read(&state.join(IDENTITY), &file.machine)?;
         let origin = |field, text: &str| {
             text.parse().map_err(|source| InvalidConfig::Origin { field, path: path.to_owned(), source })
         };
@@ -113,16 +144,15 @@ impl Config {
         if !(1..=86_400).contains(&file.poll) {
             return Err(InvalidConfig::Poll(path.to_owned()));
         }
-        let beside = path.parent().unwrap_or(Path::new(".")).join("state");
         Ok(Self {
             leader: origin("leader", &file.leader)?,
             role: file.role,
-            keys: Arc::new(Keys::derive(KeyId { machine: file.machine, version: file.key_version }, &file.key)),
+            ring,
             root: file.root,
             listen: file.listen,
             urls: file.urls.iter().map(|url| origin("urls", url)).collect::<Result<_, _>>()?,
             docker: file.docker,
-            state: file.state.unwrap_or(beside),
+            state,
             authorities: file.ca,
             poll: Duration::from_secs(file.poll),
             drift: file.drift,
@@ -130,8 +160,36 @@ impl Config {
     }
 }
 
-fn first_key_version() -> u32 {
-    1
+impl ConfigFile {
+    /// The file at `path`. It holds no secret, so others may read it; whoever could change it would be this machine's leader.
+    pub(crate) fn read(path: &Path) -> Result<Self, InvalidConfig> {
+        let (text, mode) = text_and_mode(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => InvalidConfig::Missing(path.to_owned()),
+            _ => InvalidConfig::Read { path: path.to_owned(), source },
+        })?;
+        if mode & 0o022 != 0 {
+            return Err(InvalidConfig::Exposed { path: path.to_owned(), mode });
+        }
+        serde_json::from_str(&text).map_err(|source| InvalidConfig::Unusable { path: path.to_owned(), source })
+    }
+
+    /// Where the follower of the configuration at `path` keeps what it has to remember.
+    pub(crate) fn state(&self, path: &Path) -> PathBuf {
+        self.state.clone().unwrap_or_else(|| state_beside(path))
+    }
+}
+
+/// Of one open file, so that what is judged is what is read.
+fn text_and_mode(path: &Path) -> std::io::Result<(String, u32)> {
+    let mut file = std::fs::File::open(path)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok((text, file.metadata()?.permissions().mode() & 0o777))
+}
+
+/// Where a follower keeps what it has to remember, unless its configuration says otherwise.
+pub(crate) fn state_beside(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new(".")).join("state")
 }
 
 fn everywhere() -> SocketAddr {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use pconf_bundle::{Report, ServiceOutcome, Verdict, VerifiedBundle};
+use pconf_bundle::{NextKey, Report, ServiceOutcome, Verdict, VerifiedBundle};
 use pconf_containers::Containers;
 use pconf_daemon::{Chain, Shutdown};
 use pconf_names::RevisionId;
 use pconf_plan::{Admission, Attempt, ContainerState, Purpose, Urgency, admit, guard};
+use pconf_wire::{Clock, TrustError};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
@@ -85,6 +86,8 @@ pub(crate) enum Trouble {
     Memory(#[from] MemoryError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 /// Whether suspicious changes of a revision were accepted on this machine.
@@ -100,7 +103,7 @@ impl<C: Containers> Follower<C> {
     /// A follower of the leader of `config` on `machine` that remembers in `memory`.
     #[must_use]
     pub fn new(leader: Leader, machine: Machine<C>, memory: Memory, config: &Config) -> Self {
-        let store = Store::new(memory.folder(), config);
+        let store = Store::new(memory.folder(), Arc::clone(leader.identity()), config.role.clone());
         Self { leader, machine, memory, store, drift: config.drift, is_clean: false, failures: 0 }
     }
 
@@ -151,8 +154,12 @@ impl<C: Containers> Follower<C> {
     }
 
     async fn converge(&mut self, acceptance: Acceptance, shutdown: &mut Shutdown) -> Result<Outcome, Trouble> {
+        self.retire_key()?;
         let known = self.memory.ledger.settled_tag().map(str::to_owned);
         let Some(pulled) = self.pull(known.as_deref(), shutdown).await else { return Ok(Outcome::Interrupted) };
+        if let Ok(Pulled::Goal(goal)) = &pulled {
+            self.heed(goal)?;
+        }
         if let Some(suspended) = &self.memory.ledger.suspended {
             // What is wanted was heard all the same, and the leader heard that somebody is there.
             let (running, reason) = (self.memory.ledger.running(), suspended.reason.clone());
@@ -169,6 +176,32 @@ impl<C: Containers> Follower<C> {
                 outcome => Ok(outcome),
             },
         }
+    }
+
+    /// Lets go of the key before, once the leader cannot need it any more.
+    fn retire_key(&self) -> Result<(), Trouble> {
+        let ring = self.leader.identity().ring();
+        let Some(ring) = ring.without_retired(Clock::system().now().wall) else { return Ok(()) };
+        info!(key = %ring.asking().id(), "the key before this one is gone");
+        Ok(self.store.go_on_with(ring)?)
+    }
+
+    /// Keeps what the leader says of keys and of whom to trust, before anything else of the bundle.
+    fn heed(&mut self, goal: &Goal) -> Result<(), Trouble> {
+        let Some(control) = &goal.bundle.control else { return Ok(()) };
+        if let Some(NextKey { version, key }) = &control.next_key
+            && let Some(ring) = self.leader.identity().ring().with_next(&goal.asked, *version, key)
+        {
+            info!(key = %ring.asking().id(), "the leader hands out the next key");
+            self.store.go_on_with(ring)?;
+        }
+        if let Some(authorities) = &control.authorities
+            && self.memory.keep_authorities(authorities)?
+        {
+            info!("the leader says which authorities to trust");
+            self.leader.trust_again()?;
+        }
+        Ok(())
     }
 
     /// Asks the leader; `None` when the wish to end came first.
@@ -200,6 +233,12 @@ impl<C: Containers> Follower<C> {
                 return self.stay(shutdown).await;
             }
             Ok(Admission::Taken) => {}
+        }
+        let ledger = &mut self.memory.ledger;
+        if ledger.attempt.is_none() && ledger.running() == Some(revision) {
+            // The leader had something else to say. The new name spares the next answer, and is saved with the next news.
+            ledger.applied = Some(Attempt::of(&goal.bundle));
+            return self.stay(shutdown).await;
         }
         if let Err(refusal) = guard(&goal.bundle, &self.memory.ledger, acceptance == Acceptance::Given) {
             return Ok(self.refuse(revision, refusal.to_string()));

@@ -1,6 +1,7 @@
 //! The follower as a daemon: a listener that can wake it, and one cycle after the other.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use pconf_containers::{Containers, Docker};
@@ -13,6 +14,7 @@ use tracing::info;
 use crate::config::Config;
 use crate::cycle::Follower;
 use crate::hints::Hints;
+use crate::identity::Identity;
 use crate::leader::Leader;
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -30,11 +32,12 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let address = listener.local_addr().context("the listener has no address")?;
     listener.set_nonblocking(true).context("cannot use the listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("cannot use the listener")?;
-    let desk = Desk::open(&config, address, &memory)?;
-    info!(%address, machine = %config.keys.id().machine, leader = %config.leader, running = memory.ledger.running().map(tracing::field::display), "following");
+    let identity = Identity::open(memory.folder(), &config.ring)?;
+    let desk = Desk::open(&config, address, &memory, Arc::clone(&identity))?;
+    info!(%address, machine = %config.ring.machine(), leader = %config.leader, running = memory.ledger.running().map(tracing::field::display), "following");
 
     let machine = Machine::new(&config.root, config.docker.as_deref().map(Docker::at));
-    let follower = Follower::new(Leader::new(&config)?, machine, memory, &config);
+    let follower = Follower::new(Leader::new(&config, identity)?, machine, memory, &config);
     let serving = pconf_daemon::serve(listener, desk.router(), None, shutdown.clone());
     let (errands, to_do) = mpsc::channel(1);
     let socket = socket(&config.state);

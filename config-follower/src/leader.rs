@@ -1,17 +1,20 @@
 //! The leader, as a follower sees it: somebody who is asked for the goal and told the outcome.
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pconf_bundle::signature::Direction;
-use pconf_bundle::{Code, OpenError, Report, VerifiedBundle, open_bundle, routes, seal_report};
+use pconf_bundle::{Code, KeyId, Keys, OpenError, Origin, Report, VerifiedBundle, open_bundle, routes, seal_report};
 use pconf_names::{RevisionId, RoleName};
-use pconf_wire::{Answer, CallError, Client, Clock, Peer, RandomnessError, Timeouts, Trust, TrustError, seal_nonce};
+use pconf_wire::{Answer, CallError, Client, Clock, Peer, Timeouts, Trust, TrustError, seal_nonce};
+use tracing::info;
 
 use crate::Config;
+use crate::identity::{Identity, IdentityError};
 
 const TIMEOUTS: Timeouts =
     Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(20), whole: Duration::from_mins(1) };
@@ -19,12 +22,26 @@ const TIMEOUTS: Timeouts =
 /// The most that is taken from a leader; a machine's configuration is some hundred kilobytes.
 const LONGEST_BUNDLE: usize = 32 * 1024 * 1024;
 
+/// The name in the state folder of the certificates that the leader says are to be trusted, in PEM form.
+pub(crate) const AUTHORITIES: &str = "authorities.pem";
+
+/// How long the key before is kept, in seconds: an hour more than a leader needs it.
+const RETIRING: u64 = 25 * 60 * 60;
+
 /// The leader of this machine's platform.
 #[derive(Debug)]
 pub struct Leader {
     client: Client,
-    peer: Peer,
+    clock: Clock,
+    origin: Origin,
     role: RoleName,
+    identity: Arc<Identity>,
+    /// The leader by each live key; each remembers how far our clocks are apart.
+    peers: Mutex<Vec<Arc<Peer>>>,
+    /// What the configuration wants trusted, instead of anything that the leader says.
+    configured: Option<PathBuf>,
+    /// What the leader has said is to be trusted; it may not be there.
+    told: PathBuf,
 }
 
 /// What the leader has for us.
@@ -43,6 +60,8 @@ pub struct Goal {
     pub bundle: VerifiedBundle,
     /// As it travelled.
     pub sealed: Bytes,
+    /// The key that it was asked with, and is sealed with.
+    pub asked: KeyId,
 }
 
 /// There is no goal to be had, or the outcome could not be told.
@@ -65,27 +84,46 @@ pub enum PullError {
     /// The bundle does not open.
     #[error("the leader's bundle cannot be opened")]
     Open(#[from] OpenError),
-    /// Nothing can be sealed.
+    /// The leader knows the next key, and that cannot be kept.
     #[error(transparent)]
-    Randomness(#[from] RandomnessError),
+    Identity(#[from] IdentityError),
 }
 
 fn way_out(code: Code) -> &'static str {
     match code {
         Code::RoleForbidden => "; compare `role` in config-follower.json with this machine's role in platform.json",
-        Code::KeyRevoked => "; add the machine to platform.json, or give it a new key: `config-leader machine add`",
+        Code::KeyRevoked => "; this machine has to join again: `config-leader machine add` prints how",
         Code::Starting => "; it has published nothing yet: see `config-leader check`",
         _ => "",
     }
 }
 
 impl Leader {
-    /// The leader that `config` names; nothing is asked yet.
-    pub fn new(config: &Config) -> Result<Self, TrustError> {
-        let trust = config.authorities.clone().map_or(Trust::System, Trust::File);
-        let client = Client::new(Direction::ToLeader, Clock::system(), TIMEOUTS, LONGEST_BUNDLE, trust)?;
-        let peer = Peer::new(config.leader.clone(), Arc::clone(&config.keys));
-        Ok(Self { client, peer, role: config.role.clone() })
+    /// The leader that `config` names, asked by `identity`; nothing is asked yet.
+    pub fn new(config: &Config, identity: Arc<Identity>) -> Result<Self, TrustError> {
+        let (configured, told) = (config.authorities.clone(), config.state.join(AUTHORITIES));
+        let clock = Clock::system();
+        Ok(Self {
+            client: client(&clock, configured.as_ref(), &told)?,
+            clock,
+            origin: config.leader.clone(),
+            role: config.role.clone(),
+            identity,
+            peers: Mutex::default(),
+            configured,
+            told,
+        })
+    }
+
+    /// By whom it is asked.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// Trusts what the leader said last is to be trusted.
+    pub(crate) fn trust_again(&mut self) -> Result<(), TrustError> {
+        self.client = client(&self.clock, self.configured.as_ref(), &self.told)?;
+        Ok(())
     }
 
     /// Asks for the goal, unless it is still the one named `known`.
@@ -95,15 +133,17 @@ impl Leader {
         if let Some(known) = known.and_then(|tag| HeaderValue::from_str(tag).ok()) {
             headers.insert(IF_NONE_MATCH, known);
         }
-        let answer = self.client.get(&self.peer, &routes::configuration(&self.role), headers).await?;
+        let path = routes::configuration(&self.role);
+        let asked = async |peer: &Peer| self.client.get(peer, &path, headers.clone()).await;
+        let (answer, keys) = self.ask(asked).await?;
         match answer.status {
             StatusCode::NOT_MODIFIED => Ok(Pulled::Unchanged),
             StatusCode::OK => {
                 let revision: Option<RevisionId> =
                     answer.header(routes::CONF_REVISION).and_then(|revision| revision.parse().ok());
                 let revision = revision.ok_or(PullError::NotUnderstood(answer.status))?;
-                let bundle = open_bundle(self.peer.keys(), &self.role, revision, &answer.body)?;
-                Ok(Pulled::Goal(Box::new(Goal { bundle, sealed: answer.body })))
+                let bundle = open_bundle(&keys, &self.role, revision, &answer.body)?;
+                Ok(Pulled::Goal(Box::new(Goal { bundle, sealed: answer.body, asked: keys.id().clone() })))
             }
             _ => Err(refused(&answer)),
         }
@@ -113,10 +153,57 @@ impl Leader {
     pub async fn report(&self, report: &Report) -> Result<(), PullError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(routes::SEALED_REPORT));
-        let sealed = Bytes::from(seal_report(self.peer.keys(), report, seal_nonce()?));
-        let answer = self.client.post(&self.peer, routes::REPORTS, headers, sealed).await?;
+        let told = async |peer: &Peer| {
+            let sealed = Bytes::from(seal_report(peer.keys(), report, seal_nonce()?));
+            self.client.post(peer, routes::REPORTS, headers.clone(), sealed).await
+        };
+        let (answer, _) = self.ask(told).await?;
         if answer.status.is_success() { Ok(()) } else { Err(refused(&answer)) }
     }
+
+    /// Asks with the key to ask with; where nobody knows that one, once with the other live key. Whatever comes of that, the
+    /// keys stay as they are: who can refuse one key unsigned must not choose the other.
+    async fn ask(
+        &self,
+        question: impl AsyncFn(&Peer) -> Result<Answer, CallError>,
+    ) -> Result<(Answer, Arc<Keys>), PullError> {
+        let ring = self.identity.ring();
+        let asked = question(&*self.peer(ring.asking())).await;
+        let (answer, keys) = match (asked, ring.other()) {
+            (Err(stranger @ CallError::Stranger { .. }), Some(other)) => {
+                match question(&*self.peer(other)).await {
+                    // What there is to say is said of the key that should be known.
+                    Err(CallError::Stranger { .. }) => return Err(stranger.into()),
+                    answer => (answer?, other),
+                }
+            }
+            (answer, _) => (answer?, ring.asking()),
+        };
+        let is_revoked = answer.problem().is_some_and(|problem| problem.code == Code::KeyRevoked);
+        let until = self.clock.now().wall.plus(RETIRING);
+        if !is_revoked && self.identity.prove(keys.id(), until)? {
+            info!(key = %keys.id(), "the leader knows the next key: it is the one in use from now on");
+        }
+        Ok((answer, Arc::clone(keys)))
+    }
+
+    fn peer(&self, keys: &Arc<Keys>) -> Arc<Peer> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = peers.iter().find(|peer| Arc::ptr_eq(peer.keys(), keys)) {
+            return Arc::clone(known);
+        }
+        let ring = self.identity.ring();
+        peers.retain(|peer| ring.live().any(|live| Arc::ptr_eq(live, peer.keys())));
+        let peer = Arc::new(Peer::new(self.origin.clone(), Arc::clone(keys)));
+        peers.push(Arc::clone(&peer));
+        peer
+    }
+}
+
+fn client(clock: &Clock, configured: Option<&PathBuf>, told: &Path) -> Result<Client, TrustError> {
+    let authorities = configured.cloned().or_else(|| told.exists().then(|| told.to_owned()));
+    let trust = authorities.map_or(Trust::System, Trust::File);
+    Client::new(Direction::ToLeader, clock.clone(), TIMEOUTS, LONGEST_BUNDLE, trust)
 }
 
 fn refused(answer: &Answer) -> PullError {

@@ -14,6 +14,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::warn;
 
+use crate::leader::AUTHORITIES;
+
 const LEDGER: &str = "ledger.json";
 const STATUS: &str = "status.json";
 
@@ -102,6 +104,15 @@ impl Memory {
             self.noted = self.status.clone();
         }
         Ok(())
+    }
+
+    /// Keeps the certificates that are to be trusted from now on, in PEM form; whether they are others than before.
+    pub(crate) fn keep_authorities(&self, pem: &str) -> Result<bool, MemoryError> {
+        let is_news = self.folder.read(AUTHORITIES)?.is_none_or(|kept| kept != pem.as_bytes());
+        if is_news {
+            self.folder.write(AUTHORITIES, pem.as_bytes())?;
+        }
+        Ok(is_news)
     }
 
     /// The folder of all this.

@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::Config;
+use crate::identity::Identity;
 use crate::memory::{Fault, Memory};
 
 /// A notification is a number and a word.
@@ -52,22 +53,27 @@ struct Notification {
 /// The only one who may ask.
 #[derive(Debug)]
 struct OurLeader {
-    keys: Arc<Keys>,
+    identity: Arc<Identity>,
 }
 
 impl Peers for OurLeader {
     fn keys(&self, id: &KeyId) -> Option<Arc<Keys>> {
-        (id == self.keys.id()).then(|| Arc::clone(&self.keys))
+        self.identity.ring().find(id).cloned()
     }
 }
 
 impl Desk {
     /// A desk that answers at `address` and by the origins of `config`.
-    pub(crate) fn open(config: &Config, address: SocketAddr, memory: &Memory) -> anyhow::Result<Arc<Self>> {
+    pub(crate) fn open(
+        config: &Config,
+        address: SocketAddr,
+        memory: &Memory,
+        identity: Arc<Identity>,
+    ) -> anyhow::Result<Arc<Self>> {
         let own = format!("http://{address}").parse()?;
         let authorities: Authorities = config.urls.iter().chain([&own]).collect();
-        let leader = OurLeader { keys: Arc::clone(&config.keys) };
         let ahead = Ahead::open(&memory.folder())?;
+        let leader = OurLeader { identity };
         let receiver =
             Receiver::new(Direction::ToFollower, authorities, leader, Clock::system(), LONGEST_NOTIFICATION, ahead);
         let desk = Self { receiver, wake: Notify::new(), view: Mutex::default() };

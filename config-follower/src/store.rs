@@ -4,18 +4,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pconf_bundle::{Keys, OpenError, VerifiedBundle, open_bundle};
+use pconf_bundle::{Bundle, Keys, OpenError, VerifiedBundle, open_bundle, seal_bundle};
 use pconf_files::{FilesError, StateFolder, read_state};
 use pconf_names::{RevisionId, RoleName};
 use pconf_plan::{Attempt, Ledger, fingerprint};
+use pconf_wire::{RandomnessError, seal_nonce};
 
 use crate::Config;
+use crate::identity::{Identity, IdentityError};
+use crate::ring::Ring;
 
 /// The bundles of one machine, in its state folder.
 #[derive(Debug)]
 pub(crate) struct Store {
     folder: Arc<StateFolder>,
-    keys: Arc<Keys>,
+    identity: Arc<Identity>,
     role: RoleName,
 }
 
@@ -42,11 +45,17 @@ pub(crate) enum StoreError {
     /// It is not what it was.
     #[error("`{}` holds something else than the ledger says: the machine can only go on to a newer revision", .0.display())]
     Other(PathBuf),
+    /// Its key cannot be replaced: nothing can be sealed.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
+    /// Its key cannot be replaced: that cannot be kept.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 impl Store {
-    pub(crate) fn new(folder: Arc<StateFolder>, config: &Config) -> Self {
-        Self { folder, keys: Arc::clone(&config.keys), role: config.role.clone() }
+    pub(crate) fn new(folder: Arc<StateFolder>, identity: Arc<Identity>, role: RoleName) -> Self {
+        Self { folder, identity, role }
     }
 
     /// Keeps a bundle durably.
@@ -61,7 +70,16 @@ impl Store {
 
     /// The bundle of a revision that the ledger knows.
     pub(crate) fn open(&self, known: &Attempt) -> Result<VerifiedBundle, StoreError> {
-        open(&self.folder.file(&name(known.revision)), &self.keys, &self.role, known)
+        open(&self.folder.file(&name(known.revision)), &self.identity.ring(), &self.role, known)
+    }
+
+    /// Goes on with another ring. What only the key opens that goes is sealed anew first, so that it opens after a crash at
+    /// any step.
+    pub(crate) fn go_on_with(&self, ring: Ring) -> Result<(), StoreError> {
+        if let Some(gone) = self.identity.ring().retiring().filter(|gone| ring.find(gone.id()).is_none()) {
+            seal_anew(&self.folder, &self.role, gone, ring.live().last().unwrap_or(ring.asking()))?;
+        }
+        Ok(self.identity.change(ring)?)
     }
 
     /// Removes the bundles that the machine cannot have to go to any more.
@@ -77,15 +95,34 @@ impl Store {
     }
 }
 
-/// The bundle of a revision that the ledger of `config` knows, without taking its memory.
-pub(crate) fn look(config: &Config, known: &Attempt) -> Result<VerifiedBundle, StoreError> {
-    open(&config.state.join(name(known.revision)), &config.keys, &config.role, known)
+/// Seals with `keys` what is sealed with `gone` among the bundles in `folder`.
+pub(crate) fn seal_anew(folder: &StateFolder, role: &RoleName, gone: &Keys, keys: &Keys) -> Result<(), StoreError> {
+    for name in folder.names()? {
+        let Some(revision) = revision(&name) else { continue };
+        let Some(sealed) = folder.read(&name)? else { continue };
+        // What it does not open is sealed with another key, or damaged, which is seen when it is needed.
+        let Ok(bundle) = open_bundle(gone, role, revision, &sealed) else { continue };
+        // What the leader said of keys then is done.
+        let bundle = Bundle { control: None, ..Bundle::clone(&bundle) };
+        folder.write(&name, &seal_bundle(keys, &bundle, seal_nonce()?).bytes)?;
+    }
+    Ok(())
 }
 
-fn open(path: &Path, keys: &Keys, role: &RoleName, known: &Attempt) -> Result<VerifiedBundle, StoreError> {
+/// The bundle of a revision that the ledger of `config` knows, without taking its memory.
+pub(crate) fn look(config: &Config, known: &Attempt) -> Result<VerifiedBundle, StoreError> {
+    open(&config.state.join(name(known.revision)), &config.ring, &config.role, known)
+}
+
+/// Any live key may have sealed it.
+fn open(path: &Path, ring: &Ring, role: &RoleName, known: &Attempt) -> Result<VerifiedBundle, StoreError> {
     let sealed = read_state(path)?.ok_or_else(|| StoreError::Missing(path.to_owned()))?;
-    let bundle = open_bundle(keys, role, known.revision, &sealed)
-        .map_err(|source| StoreError::Sealed { path: path.to_owned(), source })?;
+    let with = |keys: &Keys| open_bundle(keys, role, known.revision, &sealed);
+    let opened = match (with(ring.asking()), ring.other()) {
+        (Err(OpenError::Seal(_)), Some(other)) => with(other),
+        (opened, _) => opened,
+    };
+    let bundle = opened.map_err(|source| StoreError::Sealed { path: path.to_owned(), source })?;
     if fingerprint(&bundle) == known.fingerprint { Ok(bundle) } else { Err(StoreError::Other(path.to_owned())) }
 }
 
@@ -94,4 +131,8 @@ const SUFFIX: &str = ".sealed";
 
 fn name(revision: RevisionId) -> String {
     format!("{PREFIX}{revision}{SUFFIX}")
+}
+
+fn revision(name: &str) -> Option<RevisionId> {
+    name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
 }

@@ -39,6 +39,13 @@ impl Terminal {
         Working { ticker: is_shown.then(|| tokio::spawn(tick(what))) }
     }
 
+    /// Says what is waited for.
+    pub(crate) fn tell(self, what: &str) {
+        if self.0 == OutputFormat::Text {
+            let _ = writeln!(std::io::stderr(), "{what}");
+        }
+    }
+
     /// Says what went wrong, beside a result that was shown.
     pub(crate) fn complain(self, what: &dyn Display) {
         if self.0 == OutputFormat::Text {

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
 use crate::cycle::{Acceptance, Follower, Outcome};
+use crate::identity::Identity;
 use crate::leader::Leader;
 use crate::machine::Machine;
 use crate::memory::{Memory, Status, now};
@@ -86,7 +87,8 @@ pub(crate) async fn grant(config: &Config, wish: Wish) -> anyhow::Result<Answer>
     }
     let memory = Memory::open(&config.state)?;
     let machine = Machine::new(&config.root, config.docker.as_deref().map(Docker::at));
-    let mut follower = Follower::new(Leader::new(config)?, machine, memory, config);
+    let identity = Identity::open(memory.folder(), &config.ring)?;
+    let mut follower = Follower::new(Leader::new(config, identity)?, machine, memory, config);
     let mut shutdown = Shutdown::by_signals()?;
     Ok(Box::pin(follower.grant(wish, &mut shutdown)).await)
 }

@@ -9,17 +9,37 @@ use common::{KEY, TestMachine, bundle, files};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_configuration_that_others_can_read_or_that_is_wrong_ends_with_2() {
+async fn a_configuration_that_others_can_change_or_that_is_wrong_ends_with_2() {
     let machine = TestMachine::new().await;
     let config = machine.configuration(&json!({}));
-    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o664)).unwrap();
     let (code, _, said) = machine.run(&["status"]).await;
-    assert_eq!((code, said.contains("run `chmod 600")), (2, true), "{said}");
-    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!((code, said.contains("run `chmod go-w")), (2, true), "{said}");
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(machine.run(&["status"]).await.0, 0);
     std::fs::write(&config, "{ \"leader\": \"https://lead\", \"mashine\": \"co1\" }").unwrap();
     let (code, _, said) = machine.run(&["once"]).await;
     assert_eq!((code, said.contains("unknown field `mashine`")), (2, true), "{said}");
-    assert!(!said.contains(KEY));
+}
+
+#[tokio::test]
+async fn an_identity_that_others_can_read_or_that_is_not_there_ends_with_2_and_the_way_out() {
+    let machine = TestMachine::new().await;
+    let config = machine.configuration(&json!({}));
+    let refused = async |way_out: &str| {
+        let (code, _, said) = machine.run(&["once"]).await;
+        assert_eq!((code, said.contains(way_out), said.contains(KEY)), (2, true, false), "{said}");
+    };
+    std::fs::set_permissions(machine.identity_file(), std::fs::Permissions::from_mode(0o640)).unwrap();
+    refused("run `chmod 600").await;
+    std::fs::remove_file(machine.identity_file()).unwrap();
+    refused("`config-follower join`").await;
+    machine.write_identity(&json!(KEY));
+    refused("is damaged").await;
+    machine.write_identity(&json!([{ "version": 1, "key": KEY, "state": "active" }]));
+    let other = std::fs::read_to_string(&config).unwrap().replace("\"co1\"", "\"co2\"");
+    std::fs::write(&config, other).unwrap();
+    refused("is the identity of `co1` and this machine is called `co2`").await;
 }
 
 #[tokio::test]
@@ -30,7 +50,7 @@ async fn plan_touches_nothing_and_once_does_it() {
     let (code, plan, _) = machine.run(&["plan"]).await;
     assert_eq!((code, plan.contains("  create   core/conf/core.yml\n")), (0, true), "{plan}");
     assert_eq!(machine.run(&["plan", "--detailed-exitcode"]).await.0, 5);
-    assert_eq!(files(machine.folder.path()), ["config-follower.json"]);
+    assert_eq!(files(machine.folder.path()), ["config-follower.json", "state/identity.json"]);
 
     assert_eq!(machine.run(&["once"]).await, (0, "running 1.1\n".to_owned(), String::new()));
     assert_eq!(machine.read("core/conf/core.yml"), "one");

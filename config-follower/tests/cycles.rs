@@ -252,7 +252,7 @@ async fn another_role_is_told_what_to_compare() {
     let machine = TestMachine::new().await;
     let mut config = machine.config();
     config.role = "web".parse().unwrap();
-    let leader = config_follower::Leader::new(&config).unwrap();
+    let leader = config_follower::Leader::new(&config, config_follower::Identity::to_look(&config.ring)).unwrap();
     let memory = config_follower::Memory::open(&config.state).unwrap();
     let mut follower = Follower::new(
         leader,

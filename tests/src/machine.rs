@@ -1,4 +1,4 @@
-//! One machine: its folder, its follower's configuration, its follower.
+//! One machine: its folder, its follower's configuration and identity, its follower.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,7 +15,10 @@ use crate::tree::{self, Tree};
 /// A machine of a platform. Its follower is not running until it is told to.
 #[derive(Debug)]
 pub struct Machine {
+    name: String,
     folder: PathBuf,
+    /// The leader's.
+    leader: PathBuf,
     listen: SocketAddr,
     configuration: Value,
     daemon: Option<Daemon>,
@@ -25,18 +28,16 @@ impl Machine {
     pub(crate) fn new(
         folder: &Path,
         listen: SocketAddr,
-        leader: SocketAddr,
+        leader: (SocketAddr, &Path),
         name: &str,
         role: &str,
-        key: &Value,
     ) -> Result<Self> {
+        let (address, leader) = leader;
         fs::create_dir_all(folder.join("root"))?;
         let configuration = json!({
-            "leader": format!("http://{leader}"),
+            "leader": format!("http://{address}"),
             "machine": name,
             "role": role,
-            "key": key["key"],
-            "keyVersion": key["version"],
             "root": folder.join("root"),
             "listen": listen,
             "docker": null,
@@ -44,7 +45,8 @@ impl Machine {
             // What a test waits for comes by notification; one that is about polling says so.
             "poll": 3600
         });
-        let machine = Self { folder: folder.to_owned(), listen, configuration, daemon: None };
+        let (name, folder, leader) = (name.to_owned(), folder.to_owned(), leader.to_owned());
+        let machine = Self { name, folder, leader, listen, configuration, daemon: None };
         machine.write_configuration()?;
         Ok(machine)
     }
@@ -61,10 +63,30 @@ impl Machine {
         Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o600))?)
     }
 
-    /// The key that it shares with the leader, as text.
+    /// Gives it a key that the leader knows, unless it has one. Whatever needs one does this first; a test does it itself
+    /// only where it looks into the state folder before any command ran.
+    pub fn identify(&self) -> Result<()> {
+        let file = self.identity_file();
+        if !file.exists() {
+            let leader = Program::ours("config-leader")?.arg("--dir").arg(&self.leader);
+            leader.args(["machine", "identity", &self.name, "--out"]).arg(file).succeed()?;
+        }
+        Ok(())
+    }
+
+    /// The file with the keys that it shares with the leader.
     #[must_use]
-    pub fn key(&self) -> Option<String> {
-        self.configuration["key"].as_str().map(str::to_owned)
+    pub fn identity_file(&self) -> PathBuf {
+        self.folder.join("state/identity.json")
+    }
+
+    /// The key that it shares with the leader, as text, and its version.
+    pub fn key(&self) -> Result<(String, u32)> {
+        self.identify()?;
+        let identity: Value = serde_json::from_slice(&fs::read(self.identity_file())?)?;
+        let key = &identity["keys"][0];
+        let version = key["version"].as_u64().and_then(|version| u32::try_from(version).ok());
+        Ok((key["key"].as_str().context("a key")?.to_owned(), version.context("a version")?))
     }
 
     /// Where its follower's configuration is.
@@ -111,6 +133,7 @@ impl Machine {
 
     /// `config-follower COMMAND` on this machine.
     pub fn command(&self, command: &str) -> Result<Program> {
+        self.identify()?;
         Ok(Program::ours("config-follower")?.arg(command).arg("--config").arg(self.configuration_file()))
     }
 

@@ -24,9 +24,9 @@ struct OtherFollower {
 
 impl OtherFollower {
     fn of(platform: &mut Platform, machine: &str) -> Result<Self> {
-        let key = platform.machine(machine)?.key().context("the machine has a key")?;
+        let (key, version) = platform.machine(machine)?.key()?;
         let leader = format!("http://{}", platform.address());
-        Ok(Self { leader, key: format!("{machine}.1 {key}"), ahead: 0 })
+        Ok(Self { leader, key: format!("{machine}.{version} {key}"), ahead: 0 })
     }
 
     fn try_ask(&self, verb: &str, arguments: &[&str]) -> Result<Outcome> {
@@ -135,10 +135,10 @@ struct OtherLeader {
 
 impl OtherLeader {
     fn of(platform: &mut Platform, machine: &str) -> Result<Self> {
-        let key = platform.machine(machine)?.key().context("the machine has a key")?;
+        let (key, version) = platform.machine(machine)?.key()?;
         let (address, bundle) = (platform.address(), platform.path("bundle.json"));
         let program = peer().arg("serve").arg(address.to_string()).arg(&bundle);
-        let program = program.env("PEER_KEY", format!("{machine}.1 {key}"));
+        let program = program.env("PEER_KEY", format!("{machine}.{version} {key}"));
         let daemon = Daemon::start(program, &platform.path("other-leader.log"))?;
         eventually("the other leader listens", || Ok(get(address, "/__heard__").ok()))?;
         Ok(Self { _daemon: daemon, address, bundle })

@@ -117,7 +117,10 @@ fn a_follower_that_starts_again_while_the_leader_is_down_leaves_its_files_alone(
 #[test]
 fn a_wrong_key_gets_nothing_and_says_what_to_do() -> Result<()> {
     let mut platform = Platform::little(&TemplateSet::little(), &["a", "b"])?;
-    platform.machine("a")?.configure("key", json!(format!("{}A", "z".repeat(42))))?;
+    let machine = platform.machine("a")?;
+    let (key, _) = machine.key()?;
+    let identity = std::fs::read_to_string(machine.identity_file())?;
+    std::fs::write(machine.identity_file(), identity.replace(&key, &format!("{}A", "z".repeat(42))))?;
     platform.start_leader()?;
     let outcome = platform.machine("a")?.command("once")?.end()?;
     ensure!(outcome.code != Some(0), "{outcome:?}");

@@ -196,7 +196,7 @@ fn where_nothing_can_be_remembered_nothing_is_begun() -> Result<()> {
     }
     let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
     let state = platform.machine("a")?.folder().join("state");
-    let disk = Mounted::new(&["-t", "tmpfs", "-o", "size=256k"], Path::new("tmpfs"), &state)?;
+    let disk = Mounted::new(&["-t", "tmpfs", "-o", "size=256k,mode=0700"], Path::new("tmpfs"), &state)?;
     platform.machine("a")?.configure("poll", json!(1))?;
     platform.start()?;
     let root = platform.machine("a")?.root();

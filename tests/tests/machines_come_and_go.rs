@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use promises::{Platform, Program, TemplateSet};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const COMMENTED: &str = r#"{
   // the platform of a test
@@ -33,16 +33,25 @@ fn a_machine_that_is_added_keeps_the_comments_and_can_follow_at_once() -> Result
     for comment in ["// the platform of a test", "// said by all", "// the first"] {
         ensure!(text.contains(comment), "`{comment}` is gone: {text}");
     }
-    // What it printed is the whole configuration that the machine needs, but for where its files go.
+    // What it printed is the whole configuration that the machine needs, but for where its files go, and its key.
     let added: Value = serde_json::from_str(&added)?;
     let mut configuration = added["follower"].clone();
     let folder = platform.path("b");
     fs::create_dir_all(folder.join("root"))?;
     configuration["root"] = folder.join("root").display().to_string().into();
     configuration["docker"] = Value::Null;
+    let key = json!({ "version": configuration["keyVersion"], "key": configuration["key"], "state": "active" });
+    if let Some(fields) = configuration.as_object_mut() {
+        fields.retain(|name, _| !name.starts_with("key"));
+    }
     let file = folder.join("config-follower.json");
     fs::write(&file, configuration.to_string())?;
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    fs::create_dir(folder.join("state"))?;
+    let identity = folder.join("state/identity.json");
+    fs::write(&identity, json!({ "version": 1, "machine": "b", "keys": [key] }).to_string())?;
+    for (path, mode) in [(folder.join("state"), 0o700), (identity, 0o600), (file.clone(), 0o600)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
     let follow = || -> Result<_> { Program::ours("config-follower")?.arg("once").arg("--config").arg(&file).end() };
     promises::eventually("the new machine gets its files", || Ok((follow()?.code == Some(0)).then_some(())))
         .with_context(|| platform.logs())?;
@@ -95,7 +104,8 @@ fn a_key_that_others_can_read_is_not_used() -> Result<()> {
     let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
     platform.start_leader()?;
     let machine = platform.machine("a")?;
-    fs::set_permissions(machine.configuration_file(), fs::Permissions::from_mode(0o644))?;
+    machine.identify()?;
+    fs::set_permissions(machine.identity_file(), fs::Permissions::from_mode(0o644))?;
     let outcome = machine.command("once")?.end()?;
     ensure!(outcome.code != Some(0) && outcome.errors.contains("chmod 600"), "{outcome:?}");
     assert!(machine.tree()?.is_empty());

@@ -135,6 +135,7 @@ fn a_follower_in_a_container_finds_its_readers_by_its_own_mounts() -> Result<()>
         let options = ["--volume", &format!("{source}:/srv:ro"), "--env", "STANDIN_READ=/srv"];
         readers.push(engine.run(&format!("reader-{name}"), ImageName::StandIn, &options)?);
         let machine = platform.machine(name)?;
+        machine.identify()?;
         machine.configure("docker", json!("/var/run/docker.sock"))?;
         machine.configure("root", json!("/managed"))?;
         machine.configure("state", json!("/machine/state"))?;

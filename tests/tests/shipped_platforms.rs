@@ -56,7 +56,8 @@ fn init_never_overwrites() -> Result<()> {
 
 #[test]
 fn secrets_are_made_private_and_different() -> Result<()> {
-    let (one, other) = (Platform::shipped("pryv", None)?, Platform::shipped("pryv", None)?);
+    let (mut one, other) = (Platform::shipped("pryv", None)?, Platform::shipped("pryv", None)?);
+    one.machine("co1")?.identify()?;
     for folder in ["leader/secrets", "leader/keys"] {
         let mode = fs::metadata(one.path(folder))?.permissions().mode() & 0o777;
         assert_eq!(mode, 0o700, "{folder}");

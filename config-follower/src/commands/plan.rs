@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::commands::Ending;
 use crate::commands::diff::{Changed, masked_diff};
 use crate::config::Config;
+use crate::identity::Identity;
 use crate::leader::{Leader, Pulled};
 use crate::machine::Machine;
 use crate::memory;
@@ -21,7 +22,7 @@ use crate::terminal::Terminal;
 
 pub(super) async fn run(config: &Config, terminal: Terminal, tells_by_exit_code: bool) -> anyhow::Result<Ending> {
     let (ledger, _) = memory::look(&config.state)?;
-    let Pulled::Goal(goal) = Leader::new(config)?.pull(None).await? else {
+    let Pulled::Goal(goal) = Leader::new(config, Identity::to_look(&config.ring))?.pull(None).await? else {
         anyhow::bail!("the leader answered that nothing is new, which it was not asked");
     };
     let goal = goal.bundle;

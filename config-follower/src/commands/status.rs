@@ -86,7 +86,7 @@ async fn look(config: &Config) -> anyhow::Result<Told> {
 fn as_json(config: &Config, told: &Told) -> Value {
     let Told { ledger, status, standing, on_disk, drift, blind } = told;
     json!({
-        "machine": config.keys.id().machine,
+        "machine": config.ring.machine(),
         "role": config.role,
         "leader": config.leader.to_string(),
         "desired": status.desired,
@@ -114,7 +114,7 @@ fn text(config: &Config, told: &Told) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<9}  {value}");
     };
-    line("machine", format!("{} ({})", config.keys.id().machine, config.role));
+    line("machine", format!("{} ({})", config.ring.machine(), config.role));
     line("desired", revision(status.desired));
     line("on disk", revision(*on_disk));
     line("running", revision(ledger.running()));

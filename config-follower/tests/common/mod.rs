@@ -1,6 +1,7 @@
 //! A leader of one machine in this process, real on the wire, and a machine in a temporary folder with a scripted engine.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use config_follower::{Config, DriftPolicy, Follower, Leader, Machine, Memory};
+use config_follower::{Config, DriftPolicy, Follower, Identity, Leader, Machine, Memory, Ring};
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, StatusCode};
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{
-    Bundle, Class, Code, Content, Directory, EnrolmentKey, File, KeyId, Keys, Problem, Report, UnixSeconds,
-    open_report, routes, seal_bundle,
+    Bundle, Class, Code, Content, Directory, Enrolled, Enrolment, EnrolmentKey, File, KeyId, Keys, Problem, Report,
+    UnixSeconds, open_report, routes, seal_bundle, seal_enrolled,
 };
 use pconf_bundle::{Moment, Origin};
 use pconf_containers::Docker;
@@ -30,16 +31,27 @@ use tokio::net::TcpListener;
 pub const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 pub fn keys() -> Arc<Keys> {
-    Arc::new(Keys::derive("co1.1".parse().unwrap(), &KEY.parse::<EnrolmentKey>().unwrap()))
+    keys_of(1, KEY)
+}
+
+pub fn keys_of(version: u32, key: &str) -> Arc<Keys> {
+    Arc::new(Keys::derive(format!("co1.{version}").parse().unwrap(), &key.parse::<EnrolmentKey>().unwrap()))
 }
 
 /// A leader that serves one bundle to `co1`.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct TestLeader(Arc<Mutex<Served>>);
 
 #[derive(Default)]
 pub struct Served {
     pub bundle: Option<Bundle>,
+    /// Whose signatures are taken; those of others get the answer that strangers get.
+    pub keys: BTreeMap<String, Arc<Keys>>,
+    /// With which keys it was asked, right ones only.
+    pub asked: Vec<String>,
+    /// What is answered to an enrolment.
+    pub enrolled: Option<Result<Enrolled, Code>>,
+    pub enrolments: Vec<Enrolment>,
     pub reports: Vec<Report>,
     /// The status that every question gets instead of an answer.
     pub fault: Option<StatusCode>,
@@ -47,11 +59,11 @@ pub struct Served {
     pub pulls: Vec<StatusCode>,
 }
 
-struct OneMachine;
+struct OneMachine(TestLeader);
 
 impl Peers for OneMachine {
     fn keys(&self, id: &KeyId) -> Option<Arc<Keys>> {
-        (id.to_string() == "co1.1").then(keys)
+        self.0.change(|served| served.keys.get(&id.to_string()).cloned())
     }
 }
 
@@ -66,6 +78,13 @@ fn settled() -> Clock {
     })
 }
 
+impl Default for TestLeader {
+    fn default() -> Self {
+        let keys = BTreeMap::from([("co1.1".to_owned(), keys())]);
+        Self(Arc::new(Mutex::new(Served { keys, ..Served::default() })))
+    }
+}
+
 impl TestLeader {
     pub async fn start(&self) -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,7 +92,8 @@ impl TestLeader {
         let authorities = [&origin].into_iter().collect();
         let state = tempfile::tempdir().unwrap();
         let ahead = Ahead::open(&Arc::new(StateFolder::open(&state.path().join("state")).unwrap())).unwrap();
-        let receiver = Receiver::new(Direction::ToLeader, authorities, OneMachine, settled(), 1 << 20, ahead);
+        let machines = OneMachine(self.clone());
+        let receiver = Receiver::new(Direction::ToLeader, authorities, machines, settled(), 1 << 20, ahead);
         let (receiver, leader) = (Arc::new(receiver), self.clone());
         let router =
             Router::new().fallback(move |ConnectInfo(from): ConnectInfo<SocketAddr>, request: Request| {
@@ -105,6 +125,7 @@ impl TestLeader {
 
     fn answer(&self, request: &Received) -> Result<Reply, Problem> {
         self.change(|served| {
+            served.asked.push(request.key_id().to_string());
             if let Some(status) = served.fault {
                 return Ok(reply(status, Payload::new("nonsense")));
             }
@@ -114,6 +135,15 @@ impl TestLeader {
                 }
                 served.reports.push(open_report(request.keys(), &request.body).unwrap());
                 return Ok(reply(StatusCode::NO_CONTENT, Payload::empty()));
+            }
+            if request.path() == routes::ENROLL {
+                let enrolment: Enrolment = serde_json::from_slice(&request.body).unwrap();
+                let enrolled = served.enrolled.clone().unwrap_or(Err(Code::Starting))?;
+                served.enrolments.push(enrolment.clone());
+                let sealed = seal_enrolled(request.keys(), &enrolment, &[7; 32], &enrolled, seal_nonce().unwrap());
+                let mut answer = reply(StatusCode::OK, Payload::new(sealed.unwrap()));
+                answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(routes::SEALED_IDENTITY));
+                return Ok(answer);
             }
             if request.path() != "/conf/core" {
                 return Err(Problem::new(Code::RoleForbidden).with_detail("`co1` has the role `core`"));
@@ -161,7 +191,7 @@ impl TestMachine {
         Config {
             leader: self.origin.clone(),
             role: "core".parse().unwrap(),
-            keys: keys(),
+            ring: Ring::new(&"co1".parse().unwrap(), 1, KEY.parse().unwrap()),
             root: self.root(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             urls: Vec::new(),
@@ -181,7 +211,9 @@ impl TestMachine {
     pub fn follower_of(&self, config: &Config) -> Follower<Docker> {
         let docker = Docker::at(self.engine.socket()).with_programs_in(self.engine.programs().as_os_str());
         let machine = Machine::new(&config.root, Some(docker));
-        Follower::new(Leader::new(config).unwrap(), machine, Memory::open(&config.state).unwrap(), config)
+        let memory = Memory::open(&config.state).unwrap();
+        let identity = Identity::open(memory.folder(), &config.ring).unwrap();
+        Follower::new(Leader::new(config, identity).unwrap(), machine, memory, config)
     }
 
     /// Its configuration file, with what else is said; `null` takes something out.
@@ -189,18 +221,39 @@ impl TestMachine {
         let path = self.folder.path().join("config-follower.json");
         let (leader, root, docker) = (self.origin.to_string(), self.root(), self.engine.socket());
         let mut all = json!({
-            "leader": leader, "machine": "co1", "role": "core", "key": KEY, "root": root, "docker": docker
+            "leader": leader, "machine": "co1", "role": "core", "root": root, "docker": docker
         });
         for (name, value) in said.as_object().unwrap() {
             all[name] = value.clone();
         }
         std::fs::write(&path, all.to_string()).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        if !self.identity_file().exists() {
+            self.write_identity(&json!([{ "version": 1, "key": KEY, "state": "active" }]));
+        }
         path
+    }
+
+    pub fn identity_file(&self) -> PathBuf {
+        self.config().state.join("identity.json")
+    }
+
+    /// Gives it an identity with these keys.
+    pub fn write_identity(&self, keys: &Value) {
+        let path = self.identity_file();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::set_permissions(path.parent().unwrap(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::write(&path, json!({ "version": 1, "machine": "co1", "keys": keys }).to_string()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Runs a command of the program; its exit code, results and complaints.
     pub async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        self.run_with(arguments, &[]).await
+    }
+
+    /// The same, with variables in its environment.
+    pub async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
         let path = self.folder.path().join("config-follower.json");
         if !path.exists() {
             self.configuration(&json!({}));
@@ -208,7 +261,7 @@ impl TestMachine {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_config-follower"));
         let programs = format!("{}:{}", self.engine.programs().display(), std::env::var("PATH").unwrap());
         command.arg("--config").arg(path).args(arguments).env("PATH", programs);
-        command.env("NO_COLOR", "1").env_remove("RUST_LOG");
+        command.env("NO_COLOR", "1").env_remove("RUST_LOG").envs(variables.iter().copied());
         // The leader answers on this thread meanwhile.
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -41,10 +41,16 @@ pub(crate) enum CallFault {
 }
 
 impl Follower {
-    pub(crate) fn new(folder: &Path, engine: ScriptedEngine, configuration: &Value) -> Result<Self> {
+    /// Every copy of a machine has the identity of that one machine.
+    pub(crate) fn new(folder: &Path, engine: ScriptedEngine, configuration: &Value, identity: &[u8]) -> Result<Self> {
         let follower = Self { folder: folder.to_owned(), engine };
         fs::write(follower.configuration(), configuration.to_string())?;
-        fs::set_permissions(follower.configuration(), fs::Permissions::from_mode(0o600))?;
+        let state = folder.join("state");
+        fs::create_dir_all(&state)?;
+        fs::write(state.join("identity.json"), identity)?;
+        for (path, mode) in [(follower.configuration(), 0o600), (state.join("identity.json"), 0o600), (state, 0o700)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        }
         Ok(follower)
     }
 

@@ -34,6 +34,7 @@ pub(crate) struct Scenario {
     /// The machine's folder.
     folder: PathBuf,
     configuration: Value,
+    identity: Vec<u8>,
 }
 
 const PROJECT: &str = "box";
@@ -42,12 +43,14 @@ impl Scenario {
     pub(crate) fn new(story: Story) -> Result<Self> {
         let mut platform = Platform::little(&set(Level::First, story)?, &["a"])?;
         platform.start_leader()?;
-        let text = fs::read(platform.machine("a")?.configuration_file())?;
+        let machine = platform.machine("a")?;
+        machine.identify()?;
+        let (text, identity) = (fs::read(machine.configuration_file())?, fs::read(machine.identity_file())?);
         let folder = platform.path("before");
         let wanted = eventually("the first revision is served", || Ok(Some(platform.revision()?)))
             .with_context(|| platform.logs())?;
         let configuration = serde_json::from_slice(&text)?;
-        let mut scenario = Self { story, platform, before: None, wanted, folder, configuration };
+        let mut scenario = Self { story, platform, before: None, wanted, folder, configuration, identity };
         fs::create_dir(&scenario.folder)?;
         if story == Story::First {
             return Ok(scenario);
@@ -117,7 +120,7 @@ impl Scenario {
             configuration["drift"] = json!("repair");
         }
         engine.script("web", [Script::DiesIf { contains: "broken".to_owned() }]);
-        Follower::new(folder, engine, &configuration).context("cannot make a follower")
+        Follower::new(folder, engine, &configuration, &self.identity).context("cannot make a follower")
     }
 }
 

@@ -10,8 +10,8 @@ use pconf_names::{RelativePath, RevisionId};
 pub enum Refusal {
     /// It is older than what this machine has.
     #[error(
-        "revision {offered} is older than {known}, which this machine already has: if the leader was restored from \
-             a backup, its revisions have to go on from a higher epoch"
+        "the leader offers revision {offered} and this machine has {known} already: the leader may have been restored from a \
+         backup; if it was, run `config-leader epoch bump` there; until then this machine stays as it is"
     )]
     Older {
         /// What was offered.
@@ -21,7 +21,8 @@ pub enum Refusal {
     },
     /// Its number was used for something else.
     #[error(
-        "revision {0} was seen with other content before: publish again, so that the content gets a number of its own"
+        "the leader's revision {0} is not the revision {0} that this machine has seen: the leader may have been restored from a \
+         backup and have published since; if it was, run `config-leader epoch bump` there; until then this machine stays as it is"
     )]
     OtherContent(RevisionId),
     /// It says two things about one path.

@@ -201,11 +201,13 @@ fn history_only_goes_forward() {
     let refused = |goal| world.plan(&goal).unwrap_err().to_string();
     assert_eq!(
         refused(set(4, "four")),
-        "revision 1.4 is older than 1.5, which this machine already has: if the leader was restored from a backup, its revisions have to go on from a higher epoch"
+        "the leader offers revision 1.4 and this machine has 1.5 already: the leader may have been restored from a backup; if it was, \
+         run `config-leader epoch bump` there; until then this machine stays as it is"
     );
     assert_eq!(
         refused(set(5, "other")),
-        "revision 1.5 was seen with other content before: publish again, so that the content gets a number of its own"
+        "the leader's revision 1.5 is not the revision 1.5 that this machine has seen: the leader may have been restored from a \
+         backup and have published since; if it was, run `config-leader epoch bump` there; until then this machine stays as it is"
     );
     assert!(world.plan(&set(5, "five")).unwrap().is_empty());
 }

@@ -23,13 +23,18 @@ pub fn create_read_only(path: &Path, bytes: &[u8]) -> Result<bool, FilesError> {
     create_with(path, bytes, 0o400)
 }
 
+/// As [`create_state`], with mode 0644: for what everybody may read.
+pub fn create_readable(path: &Path, bytes: &[u8]) -> Result<bool, FilesError> {
+    create_with(path, bytes, 0o644)
+}
+
 fn create_with(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, FilesError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_private(folder)?;
     let name = path.file_name().and_then(|name| name.to_str()).ok_or(Errno::INVAL).attempt("make", path)?;
-    let made = effect::open(CWD, folder, FOLDER).and_then(|folder| create(folder.as_fd(), name, bytes, mode));
-    match made {
+    let outcome = effect::open(CWD, folder, FOLDER).and_then(|folder| create(folder.as_fd(), name, bytes, mode));
+    match outcome {
         Err(Errno::EXIST) => Ok(false),
-        made => made.map(|()| true).attempt("make", path),
+        outcome => outcome.map(|()| true).attempt("make", path),
     }
 }

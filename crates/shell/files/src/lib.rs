@@ -19,7 +19,7 @@ mod state;
 mod watch;
 mod write;
 
-pub use create::{create_read_only, create_state};
+pub use create::{create_read_only, create_readable, create_state};
 pub use error::FilesError;
 pub use found::{Found, FoundFile, Obstacle};
 pub use journal::Journal;
