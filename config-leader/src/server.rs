@@ -5,6 +5,7 @@
 
 mod current;
 mod http;
+mod latest;
 mod publisher;
 mod pusher;
 mod status;

@@ -28,7 +28,8 @@ class Exchange:
 def files(exchange, bundle, role=None, **falsely):
     """The answer that holds the bundle."""
     plaintext = json.dumps(bundle).encode()
-    tag = '"%s-%s"' % (bundle["revision"], wire.check.hashlib.sha256(plaintext).hexdigest()[:16])
+    tag = '"%s-%s%s"' % (bundle["revision"], wire.check.hashlib.sha256(plaintext).hexdigest()[:16],
+                         "-%d" % bundle["control"]["serial"] if "control" in bundle else "")
     if wire.once(exchange.headers, "if-none-match") == tag:
         return exchange.answer(304, [("etag", tag)], **falsely)
     sealed = wire.seal(exchange.key, wire.LEADER, (role or bundle["role"], bundle["revision"]), plaintext)
@@ -131,6 +132,9 @@ class State:
 
 
 def serve(key, address, file):
+    # The key that was handed out last is good besides the one before.
+    keys = {key.id: key}
+
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -163,10 +167,11 @@ def serve(key, address, file):
             State.heard.append(said)
             try:
                 signed_by, signature = wire.verify_request(
-                    {key.id: key}, wire.FOLLOWER, target, headers, body, int(time.time()), State.seen)
+                    keys, wire.FOLLOWER, target, headers, body, int(time.time()), State.seen)
             except wire.Distrust as why:
                 said["refused"] = str(why)
                 return self.send(401, [], b"")
+            said["key"] = signed_by.id
             self.send(*self.answer(Exchange(signed_by, target, signature, headers), body))
 
         do_GET = do_POST = handle_question
@@ -177,6 +182,10 @@ def serve(key, address, file):
                 return exchange.answer(204)
             with open(file, encoding="utf-8") as text:
                 bundle = json.load(text)
+            handed_out = bundle.get("control", {}).get("nextKey")
+            if handed_out:
+                key_id = "%s.%d" % (key.machine, handed_out["version"])
+                keys[key_id] = wire.Key(key_id, wire.from_unpadded(handed_out["key"]))
             if State.lie == "recorded":
                 return State.recorded
             if State.lie != "none":

@@ -4,9 +4,10 @@
   peer.py pull URL ROLE [TAG]     asks the real leader for its files, checks and opens the answer
   peer.py report URL REVISION     tells it that the revision runs
   peer.py ask URL METHOD PATH     any other question
+  peer.py join STRING SEED        enrols; the same seed makes the same enrolment again
   peer.py serve ADDRESS FILE      a leader: serves the bundles in FILE to the real follower, and lies when told to
 
-The key comes in `PEER_KEY` (`MACHINE.VERSION BASE64URL`). `PEER_AHEAD` sets its clock off, in seconds. Each question prints
+The key, where one is needed, comes in `PEER_KEY` (`MACHINE.VERSION BASE64URL`). `PEER_AHEAD` sets its clock off, in seconds. Each question prints
 one JSON document; exit code 1 says that the answer is not to be believed, and why.
 """
 
@@ -14,6 +15,7 @@ import json
 import os
 import sys
 
+import lying
 import wire
 
 
@@ -36,16 +38,26 @@ def ask(leader, method, path):
     return told(leader, leader.ask(method, path))
 
 
+def join(line, seed):
+    leader, answer, enrolled = wire.Enrolment(line, seed.encode()).join()
+    return told(leader, answer, enrolled=enrolled)
+
+
+def answered(verb, arguments):
+    if verb == "join":
+        return join(*arguments)
+    url, *arguments = arguments
+    key = wire.Key.parse(os.environ["PEER_KEY"])
+    leader = wire.Leader(url, key, int(os.environ.get("PEER_AHEAD", "0")))
+    return {"pull": pull, "report": report, "ask": ask}[verb](leader, *arguments)
+
+
 def main():
     verb, *arguments = sys.argv[1:]
-    key = wire.Key.parse(os.environ["PEER_KEY"])
     if verb == "serve":
-        import lying
-        return lying.serve(key, *arguments)
-    url, *arguments = arguments
-    leader = wire.Leader(url, key, int(os.environ.get("PEER_AHEAD", "0")))
+        return lying.serve(wire.Key.parse(os.environ["PEER_KEY"]), *arguments)
     try:
-        print(json.dumps({"pull": pull, "report": report, "ask": ask}[verb](leader, *arguments)))
+        print(json.dumps(answered(verb, arguments)))
     except wire.Distrust as why:
         sys.exit("not to be believed: %s" % why)
 

@@ -283,3 +283,31 @@ class Leader:
     def report(self, report):
         sealed = seal(self.key, FOLLOWER, ("report",), json.dumps(report).encode())
         return self.ask("POST", "/reports", [("content-type", SEALED_REPORT)], sealed)
+
+
+# --- enrolment ------------------------------------------------------------------------------------------------------
+
+class Enrolment:
+    """One machine that joins: the token of its join string, and an ephemeral key of its own."""
+
+    def __init__(self, line, seed):
+        if not line.startswith("pconf1:"):
+            raise Distrust("this is no join string")
+        said = json.loads(from_unpadded(line.removeprefix("pconf1:")))
+        self.url, self.role, self.token = said["url"], said["role"], Key(said["keyid"], from_unpadded(said["token"]))
+        self.id, self.secret = check.hashlib.sha256(b"id" + seed).digest()[:16], check.hashlib.sha256(seed).digest()
+        self.public = x25519(self.secret, BASE_POINT)
+
+    def join(self, ahead=0):
+        """The answer, and the identity in it if there is one."""
+        leader = Leader(self.url, self.token, ahead)
+        body = json.dumps({"id": unpadded(self.id), "ephemeral": unpadded(self.public)}).encode()
+        answer = leader.ask("POST", "/enroll", [("content-type", "application/json")], body)
+        if answer.status != 200:
+            return leader, answer, None
+        theirs, sealed = answer.body[:32], answer.body[32:]
+        known = self.token.derive("seal " + LEADER)
+        info = "\0".join(["enroll " + LEADER, self.token.id, unpadded(self.id)]).encode()
+        key = check.hkdf(known + x25519(self.secret, theirs), b"pconf-v1", info)
+        names = associated(self.token, "enroll", self.public.hex(), theirs.hex())
+        return leader, answer, json.loads(open_seal(key, names, sealed))

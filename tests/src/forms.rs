@@ -1,9 +1,10 @@
 //! The forms in which a secret may leak: whoever searches for its text alone finds one of many.
 
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem;
-
-const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const FOR_URLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// What a secret looks like in each form, with the form's name: raw, hexadecimal, percent-encoded, JSON, and base64 wherever
 /// in a longer text it may begin.
@@ -17,24 +18,19 @@ pub fn forms(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("percent-encoded", percent_encoded(secret)),
         ("JSON", serde_json::to_string(&String::from_utf8_lossy(secret)).unwrap_or_default().trim_matches('"').into()),
     ];
-    for (name, alphabet) in [("base64", STANDARD), ("base64url", FOR_URLS)] {
+    for (name, alphabet) in [("base64", STANDARD_NO_PAD), ("base64url", URL_SAFE_NO_PAD)] {
         for before in 0..3 {
-            forms.push((name, base64_within(secret, before, alphabet)));
+            forms.push((name, base64_within(secret, before, &alphabet)));
         }
     }
     forms
 }
 
 /// The characters of base64 that depend on nothing but the secret when so many bytes (modulo 3) stand before it.
-fn base64_within(secret: &[u8], before: usize, alphabet: &[u8; 64]) -> Vec<u8> {
-    let bits: Vec<u8> = [0].repeat(before).into_iter().chain(secret.iter().copied()).collect();
-    let whole = bits.len() * 8 / 6;
-    let first = (before * 8).div_ceil(6);
-    (first..whole).map(|place| alphabet[usize::from(sextet(&bits, place))]).collect()
-}
-
-fn sextet(bytes: &[u8], place: usize) -> u8 {
-    (place * 6..place * 6 + 6).fold(0, |value, bit| value << 1 | bytes[bit / 8] >> (7 - bit % 8) & 1)
+fn base64_within(secret: &[u8], before: usize, alphabet: &GeneralPurpose) -> Vec<u8> {
+    let text = alphabet.encode([&[0].repeat(before), secret].concat());
+    let whole = (before + secret.len()) * 8 / 6;
+    text.as_bytes()[(before * 8).div_ceil(6)..whole].to_vec()
 }
 
 fn percent_encoded(secret: &[u8]) -> Vec<u8> {
@@ -49,6 +45,11 @@ fn percent_encoded(secret: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn shows(text: &[u8], secret: &[u8]) -> Option<&'static str> {
     forms(secret).into_iter().find(|(_, form)| memmem::find(text, form).is_some()).map(|(name, _)| name)
+}
+
+/// The bytes of a key, of which base64url is the usual text.
+pub fn key_bytes(text: &str) -> Result<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).context("a key is base64url without padding")
 }
 
 #[cfg(test)]

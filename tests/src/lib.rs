@@ -26,7 +26,7 @@ mod wiretap;
 
 pub use engine::{Engine, ImageName, Moment, Project};
 pub use flood::Flood;
-pub use forms::{forms, shows};
+pub use forms::{forms, key_bytes, shows};
 pub use http::{Answer, get, post, repeat};
 pub use loopback::Loopback;
 pub use machine::Machine;

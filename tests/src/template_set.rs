@@ -51,6 +51,16 @@ impl TemplateSet {
             .text("app/app/conf/app.json.tera", "{{ settings | json }}\n")
     }
 
+    /// The same with two secrets that the application reads: `token` is made, `password` is brought.
+    #[must_use]
+    pub fn with_secrets() -> Self {
+        let secret = |kind| json!({ "description": "What the application shows.", "kind": kind, "roles": ["app"] });
+        Self::little().json("secrets.json", &json!({ "token": secret("random"), "password": secret("external") })).text(
+            "app/app/conf/secret.json.tera",
+            "{ \"token\": {{ secrets.token | json }}, \"password\": {{ secrets.password | json }} }\n",
+        )
+    }
+
     /// Adds or replaces a file.
     #[must_use]
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
@@ -68,6 +78,15 @@ impl TemplateSet {
     #[must_use]
     pub fn json(self, path: &str, content: &Value) -> Self {
         self.text(path, &format!("{content:#}\n"))
+    }
+
+    /// The same with one text in the place of another, in every file.
+    #[must_use]
+    pub fn replacing(mut self, from: &str, to: &str) -> Self {
+        for content in self.files.values_mut() {
+            *content = String::from_utf8_lossy(content).replace(from, to).into_bytes();
+        }
+        self
     }
 
     /// Takes a file out.

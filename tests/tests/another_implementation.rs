@@ -201,9 +201,10 @@ fn the_follower_obeys_a_leader_in_another_language() -> Result<()> {
     // What it has already is not sent again.
     ensure!(once(&mut platform)?.code == Some(0));
     let heard = leader.heard()?;
-    let (honest, report) = (json!({ "question": "GET /conf/app", "lie": "none" }), "POST /reports");
-    let report = json!({ "question": report, "lie": "none" });
-    assert_eq!(heard["questions"], json!([honest, report, honest, report, honest]));
+    assert_eq!(
+        questions(&heard),
+        ["GET /conf/app", "POST /reports", "GET /conf/app", "POST /reports", "GET /conf/app"]
+    );
     let verdicts: Vec<&Value> =
         heard["reports"].as_array().into_iter().flatten().map(|report| &report["verdict"]).collect();
     assert_eq!(
@@ -211,6 +212,11 @@ fn the_follower_obeys_a_leader_in_another_language() -> Result<()> {
         json!([{ "state": "running", "revision": "1.1" }, { "state": "running", "revision": "1.2" }])
     );
     Ok(())
+}
+
+/// What was asked, in order.
+fn questions(heard: &Value) -> Vec<&str> {
+    heard["questions"].as_array().into_iter().flatten().filter_map(|said| said["question"].as_str()).collect()
 }
 
 #[test]

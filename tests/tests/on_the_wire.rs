@@ -2,6 +2,7 @@
 //! file and stops nothing for longer than he stays.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use promises::{Deed, Kind, Platform, TemplateSet, Wiretap, eventually};
@@ -105,5 +106,23 @@ fn a_spoilt_message_changes_no_file_and_stops_nothing() -> Result<()> {
             assert_eq!(platform.machine(&line.machine)?.read("app/conf/large.txt")?, large(round));
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_report_that_comes_late_does_not_replace_a_newer_one() -> Result<()> {
+    let (mut platform, lines) = tapped(&TemplateSet::little(), &["a"])?;
+    let line = lines[0].to_leader.questions(REPORT);
+    platform.start()?;
+    let tap = &lines[0].to_leader;
+    ensure!(tap.questions(REPORT) > line);
+    tap.spoil(Kind::Question, REPORT, Deed::Keep);
+    platform.publish(|platform| platform.set("/greeting", json!("kept back")))?;
+    eventually("the report was kept back", || Ok((tap.spoilt() > 0).then_some(())))?;
+    // Reports are dated by the second.
+    std::thread::sleep(Duration::from_millis(1_100));
+    let newest = platform.roll_out(|platform| platform.set("/greeting", json!("newer")))?;
+    tap.deliver()?;
+    assert_eq!(platform.status()?["machines"]["a"]["report"]["verdict"]["revision"], json!(newest));
     Ok(())
 }

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use crate::config::LeaderConfig;
 use crate::keys::{KeyStore, State as KeyState};
 use crate::server::current::{Current, Served};
+use crate::server::latest::Latest;
 use crate::server::status::StatusBoard;
 
 /// A report names files and containers of one machine.
@@ -36,6 +37,7 @@ pub(crate) struct Desk {
     newest: watch::Receiver<Arc<Current>>,
     keys: Arc<KeyStore>,
     board: Arc<StatusBoard>,
+    latest: Latest,
 }
 
 /// The followers' keys as they are now.
@@ -56,7 +58,7 @@ impl Desk {
         let ahead = Ahead::open(state)?;
         let receiver =
             Receiver::new(Direction::ToLeader, authorities, followers, keys.clock().clone(), LONGEST_REPORT, ahead);
-        Ok(Arc::new(Self { receiver, newest, keys, board }))
+        Ok(Arc::new(Self { receiver, newest, keys, board, latest: Latest::default() }))
     }
 
     pub(crate) fn router(self: &Arc<Self>) -> Router {
@@ -147,6 +149,10 @@ impl Desk {
         if request.header(CONTENT_TYPE) != Some(routes::SEALED_REPORT) {
             let detail = format!("reports are taken as `{}` only", routes::SEALED_REPORT);
             return Err(Problem::new(Code::BadRequest).with_detail(detail));
+        }
+        if !self.latest.admits(request.machine(), request.created()) {
+            info!(machine = %request.machine(), "a report came after a newer one and is not heard");
+            return Err(Problem::clock_skew(self.keys.clock().now().wall));
         }
         let report = open_report(request.keys(), &request.body).map_err(|error| {
             warn!(machine = %request.machine(), error = %Chain(&error), "a report cannot be opened");

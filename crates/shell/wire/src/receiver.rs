@@ -68,6 +68,12 @@ impl Received {
         self.question.key_id()
     }
 
+    /// When it was asked, by the clock of the one who asks; to the second.
+    #[must_use]
+    pub fn created(&self) -> UnixSeconds {
+        self.question.created()
+    }
+
     /// The keys that it was signed with; what is sealed for the answer is sealed with the same.
     #[must_use]
     pub fn keys(&self) -> &Arc<Keys> {

@@ -83,7 +83,11 @@ pub struct SentRequest {
 
 /// A received request whose signature is good: what an answer to it is bound to.
 #[derive(Debug)]
-pub struct Question(Box<Exchange>);
+pub struct Question {
+    exchange: Box<Exchange>,
+    /// By the clock of the one who asks.
+    created: UnixSeconds,
+}
 
 /// What both sides know of one question.
 #[derive(Debug)]
@@ -218,7 +222,8 @@ fn authentic(
     };
     received.verify(&base, &parameters.to_string(), keys.mac(direction), &parameters.key_id)?;
     let exchange = Exchange { keys, direction, target, signature: received.text };
-    Ok(AuthenticHead { question: Question(Box::new(exchange)), parameters, digest })
+    let question = Question { exchange: Box::new(exchange), created: parameters.created };
+    Ok(AuthenticHead { question, parameters, digest })
 }
 
 impl AuthenticHead {
@@ -270,13 +275,19 @@ impl Question {
     /// Whose key signed it.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
-        self.0.keys.id()
+        self.exchange.keys.id()
+    }
+
+    /// When it was asked, by the clock of the one who asks.
+    #[must_use]
+    pub fn created(&self) -> UnixSeconds {
+        self.created
     }
 
     /// The keys that the question was signed with; the answer is sealed with the same.
     #[must_use]
     pub fn keys(&self) -> &Arc<Keys> {
-        &self.0.keys
+        &self.exchange.keys
     }
 
     /// Signs the answer. `headers` has to be complete; adds `Content-Digest` and the signature. `digest` is that of the
@@ -292,7 +303,7 @@ impl Question {
         digest: ContentDigest,
         created: UnixSeconds,
     ) -> Result<(), Cause> {
-        let Exchange { keys, direction, target, signature } = &*self.0;
+        let Exchange { keys, direction, target, signature } = &*self.exchange;
         let base = Base::of_response(status, digest, &present(headers, &RESPONSE_FIELDS)?, target, signature);
         let parameters = ResponseParameters { created, key_id: keys.id().clone() };
         headers.insert(CONTENT_DIGEST, digest.to_header());
