@@ -1,7 +1,7 @@
 """The wire of leader and follower, written from its description alone, with Python's standard library alone.
 
 Nothing in here was translated from the Rust programs: where both agree, the description is complete. The parts that the
-vectors already needed (key derivation, signature bases, sealing) are those of `../vectors/check.py`.
+vectors already needed (key derivation, key exchange, signature bases, sealing) are those of `../vectors/check.py`.
 """
 
 import base64
@@ -81,37 +81,6 @@ def seal(key, direction, names, plaintext):
 
 def unseal(key, direction, names, sealed):
     return open_seal(key.derive("seal " + direction), associated(key, *names), sealed)
-
-
-# --- X25519 (RFC 7748 section 5) ------------------------------------------------------------------------------------
-
-P = 2 ** 255 - 19
-
-
-def x25519(scalar, point):
-    k = bytearray(scalar)
-    k[0] &= 248
-    k[31] = (k[31] & 127) | 64
-    k = int.from_bytes(k, "little")
-    u = (int.from_bytes(point, "little") & (1 << 255) - 1) % P
-    x2, z2, x3, z3, swap = 1, 0, u, 1, 0
-    for t in reversed(range(255)):
-        bit = (k >> t) & 1
-        if swap != bit:
-            x2, x3, z2, z3 = x3, x2, z3, z2
-        swap = bit
-        a, b, c, d = x2 + z2, x2 - z2, x3 + z3, x3 - z3
-        da, cb = d * a % P, c * b % P
-        x3, z3 = (da + cb) ** 2 % P, u * (da - cb) ** 2 % P
-        aa, bb = a * a % P, b * b % P
-        e = aa - bb
-        x2, z2 = aa * bb % P, e * (aa + 121665 * e) % P
-    if swap:
-        x2, z2 = x3, z3
-    return (x2 * pow(z2, P - 2, P) % P).to_bytes(32, "little")
-
-
-BASE_POINT = (9).to_bytes(32, "little")
 
 
 # --- messages -------------------------------------------------------------------------------------------------------
@@ -296,7 +265,7 @@ class Enrolment:
         said = json.loads(from_unpadded(line.removeprefix("pconf1:")))
         self.url, self.role, self.token = said["url"], said["role"], Key(said["keyid"], from_unpadded(said["token"]))
         self.id, self.secret = check.hashlib.sha256(b"id" + seed).digest()[:16], check.hashlib.sha256(seed).digest()
-        self.public = x25519(self.secret, BASE_POINT)
+        self.public = check.x25519(self.secret, check.BASE_POINT)
 
     def join(self, ahead=0):
         """The answer, and the identity in it if there is one."""
@@ -308,6 +277,6 @@ class Enrolment:
         theirs, sealed = answer.body[:32], answer.body[32:]
         known = self.token.derive("seal " + LEADER)
         info = "\0".join(["enroll " + LEADER, self.token.id, unpadded(self.id)]).encode()
-        key = check.hkdf(known + x25519(self.secret, theirs), b"pconf-v1", info)
+        key = check.hkdf(known + check.x25519(self.secret, theirs), b"pconf-v1", info)
         names = associated(self.token, "enroll", self.public.hex(), theirs.hex())
         return leader, answer, json.loads(open_seal(key, names, sealed))

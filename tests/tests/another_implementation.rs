@@ -24,9 +24,13 @@ struct OtherFollower {
 
 impl OtherFollower {
     fn of(platform: &mut Platform, machine: &str) -> Result<Self> {
-        let (key, version) = platform.machine(machine)?.key()?;
         let leader = format!("http://{}", platform.address());
-        Ok(Self { leader, key: format!("{machine}.{version} {key}"), ahead: 0 })
+        Ok(Self { leader, key: key_of(platform, machine)?, ahead: 0 })
+    }
+
+    /// The same one with another key.
+    fn with_key(&self, key: String) -> Self {
+        Self { key, leader: self.leader.clone(), ahead: self.ahead }
     }
 
     fn try_ask(&self, verb: &str, arguments: &[&str]) -> Result<Outcome> {
@@ -40,6 +44,12 @@ impl OtherFollower {
         ensure!(outcome.code == Some(0), "{verb} {arguments:?}: {outcome:?}");
         Ok(serde_json::from_str(&outcome.output)?)
     }
+}
+
+/// A machine's key as the program takes it: which, and its text.
+fn key_of(platform: &mut Platform, machine: &str) -> Result<String> {
+    let (key, version) = platform.machine(machine)?.key()?;
+    Ok(format!("{machine}.{version} {key}"))
 }
 
 #[test]
@@ -105,9 +115,8 @@ fn every_refusal_of_a_known_key_is_signed_and_no_other_one_is() -> Result<()> {
 
     let (_, secret) = follower.key.split_once(' ').context("a key has two parts")?;
     let flipped = if secret.starts_with('A') { "B" } else { "A" };
-    for key in [format!("a.1 {flipped}{}", &secret[1..]), format!("a.2 {secret}"), format!("b.1 {secret}")] {
-        let stranger = OtherFollower { key, leader: follower.leader.clone(), ahead: 0 };
-        let outcome = stranger.try_ask("pull", &["app"])?;
+    for key in [format!("a.1 {flipped}{}", &secret[1..]), format!("a.99 {secret}"), format!("b.1 {secret}")] {
+        let outcome = follower.with_key(key).try_ask("pull", &["app"])?;
         ensure!(outcome.code == Some(1) && outcome.errors.contains("no signature"), "{outcome:?}");
     }
     Ok(())
@@ -119,8 +128,7 @@ fn clocks_one_hour_apart_agree_after_one_signed_answer() -> Result<()> {
     platform.start_leader()?;
     let follower = OtherFollower::of(&mut platform, "a")?;
     for ahead in [3600, -3600] {
-        let answer = OtherFollower { ahead, leader: follower.leader.clone(), key: follower.key.clone() }
-            .ask("pull", &["app"])?;
+        let answer = OtherFollower { ahead, ..follower.with_key(follower.key.clone()) }.ask("pull", &["app"])?;
         assert_eq!((&answer["status"], &answer["askedAgain"]), (&json!(200), &json!(["clock_skew"])));
     }
     Ok(())
@@ -135,10 +143,10 @@ struct OtherLeader {
 
 impl OtherLeader {
     fn of(platform: &mut Platform, machine: &str) -> Result<Self> {
-        let (key, version) = platform.machine(machine)?.key()?;
+        let key = key_of(platform, machine)?;
         let (address, bundle) = (platform.address(), platform.path("bundle.json"));
         let program = peer().arg("serve").arg(address.to_string()).arg(&bundle);
-        let program = program.env("PEER_KEY", format!("{machine}.{version} {key}"));
+        let program = program.env("PEER_KEY", key);
         let daemon = Daemon::start(program, &platform.path("other-leader.log"))?;
         eventually("the other leader listens", || Ok(get(address, "/__heard__").ok()))?;
         Ok(Self { _daemon: daemon, address, bundle })
@@ -217,6 +225,28 @@ fn the_follower_obeys_a_leader_in_another_language() -> Result<()> {
 /// What was asked, in order.
 fn questions(heard: &Value) -> Vec<&str> {
     heard["questions"].as_array().into_iter().flatten().filter_map(|said| said["question"].as_str()).collect()
+}
+
+#[test]
+fn the_follower_takes_the_key_that_a_leader_in_another_language_hands_out() -> Result<()> {
+    let (mut platform, leader) = under_another_leader()?;
+    ensure!(once(&mut platform)?.code == Some(0));
+    let first = leader.heard()?["questions"][0]["key"].clone();
+    let mut with_key = bundle("1.1", "app/conf/app.json", "{\"greeting\":\"first\"}\n");
+    let handed_out = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s";
+    with_key["control"] = json!({ "serial": 7, "nextKey": { "version": 9, "key": handed_out } });
+    leader.serve(&with_key)?;
+    for _ in 0..2 {
+        ensure!(once(&mut platform)?.code == Some(0));
+    }
+    leader.publish("1.2", "{\"greeting\":\"second\"}\n")?;
+    ensure!(once(&mut platform)?.code == Some(0));
+    assert_eq!(platform.machine("a")?.read("app/conf/app.json")?, "{\"greeting\":\"second\"}\n");
+    let heard = leader.heard()?;
+    let keys: Vec<&Value> = heard["questions"].as_array().into_iter().flatten().map(|said| &said["key"]).collect();
+    assert_eq!((keys.first(), keys.last()), (Some(&&first), Some(&&json!("a.9"))), "{heard:#}");
+    ensure!(keys.iter().all(|key| !key.is_null()), "a question was not signed well: {heard:#}");
+    Ok(())
 }
 
 #[test]
