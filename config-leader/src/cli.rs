@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use pconf_names::{MachineName, RevisionId, RoleName};
 use serde::{Deserialize, Serialize};
 
+use crate::span::Span;
 use crate::terminal::OutputFormat;
+use crate::tokens::Scope;
 
 /// Renders one platform.json into every machine's files and serves them to the followers.
 #[derive(Debug, Parser)]
@@ -74,6 +76,9 @@ pub enum Command {
     /// Show who did what, or check that nobody has changed the record.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Say who may give orders over the network; see `admin` in config-leader.json.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Tell what the running leader heard of every machine.
     Status,
     /// Publish a revision whenever the inputs change, and serve it to the followers.
@@ -107,16 +112,22 @@ pub enum AuditCommand {
 #[derive(Debug, Clone, Serialize, Deserialize, Subcommand)]
 #[serde(rename_all = "kebab-case")]
 pub enum MachineCommand {
-    /// Declare a machine in platform.json, make its key and print what to run there.
+    /// Declare a machine in platform.json and print the line to run there: with it the machine joins.
     ///
-    /// For a machine that is declared already with that role, only the key is made where missing; its instructions are
-    /// printed again.
+    /// A machine that is declared already with that role gets another line, and an earlier one that nobody has used is
+    /// worth nothing any more. What the machine had before is revoked when it uses its new key.
     Add {
         /// Its name, e.g. `co3`.
         name: MachineName,
         /// Its role, e.g. `core`.
         #[arg(long)]
         role: RoleName,
+        /// Nobody joins with the line before `machine approve NAME`.
+        #[arg(long)]
+        approve: bool,
+        /// How long the line is good for, e.g. `30m`, `12h`.
+        #[arg(long, value_name = "TIME", default_value = "1h")]
+        ttl: Span,
         /// Where the leader reaches its follower, where the template set does not derive it.
         #[arg(long)]
         url: Option<String>,
@@ -124,8 +135,27 @@ pub enum MachineCommand {
         #[arg(long = "set", value_name = "FIELD=VALUE")]
         fields: Vec<String>,
     },
-    /// Print the declared machines.
+    /// Let the machine join that waits for it; tells from where it asked.
+    Approve {
+        /// Its name.
+        name: MachineName,
+    },
+    /// Print the declared machines, the keys that they use, and for how long they have been silent.
     List,
+    /// Announce another key to a machine. It takes it at its next look; the one before is good for a day after that.
+    RotateKey {
+        /// Its name.
+        #[arg(required_unless_present = "all")]
+        name: Option<MachineName>,
+        /// Every machine that uses a key.
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
+    },
+    /// End every key of a machine at once; `machine add` enrols it anew.
+    Revoke {
+        /// Its name.
+        name: MachineName,
+    },
     /// Give a machine a key by hand: for an image that is being built, or a network without a way to the leader.
     ///
     /// Whatever key the machine had is revoked. Needs no platform.json.
@@ -140,6 +170,31 @@ pub enum MachineCommand {
     Remove {
         /// Its name.
         name: MachineName,
+    },
+}
+
+/// Commands about tokens.
+#[derive(Debug, Clone, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenCommand {
+    /// Make a token and print it, this once.
+    Create {
+        /// What it is for, e.g. `ci`.
+        #[arg(long)]
+        name: String,
+        /// What it is good for.
+        #[arg(long, value_enum)]
+        scope: Scope,
+        /// For how long, e.g. `12h`, `30d`.
+        #[arg(long, value_name = "TIME")]
+        ttl: Span,
+    },
+    /// Print the tokens, without what makes them tokens.
+    List,
+    /// End a token.
+    Revoke {
+        /// Its id or its name.
+        token: String,
     },
 }
 

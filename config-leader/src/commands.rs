@@ -9,6 +9,7 @@ pub(crate) mod machine;
 mod render;
 mod serve;
 pub(crate) mod status;
+pub(crate) mod token;
 
 use crate::cli::{Cli, Command, MachineCommand};
 use crate::folder::Folder;
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Accept { revision } => give(&folder, Order::Accept(revision)),
         Command::Epoch(command) => give(&folder, Order::Epoch(command)),
         Command::Audit(command) => give(&folder, Order::Audit(command)),
+        Command::Token(command) => give(&folder, Order::Token(command)),
         Command::Status => give(&folder, Order::Status),
         Command::Serve(arguments) => return serve::run(&folder, &arguments),
     };

@@ -3,7 +3,7 @@
 //! The keys of a removed machine stay, so that its follower can be told so under a signature, and so that no version is ever
 //! given out twice.
 
-#[cfg_attr(not(test), allow(dead_code, reason = "machines enrol and keys rotate with the next change"))]
+mod keeper;
 mod ring;
 mod store;
 
@@ -20,7 +20,8 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::folder::Folder;
-pub(crate) use ring::{KeyVersion, Ring, State};
+pub(crate) use keeper::look_after;
+pub(crate) use ring::{Admission, Approval, Guest, KeyVersion, Ring, State};
 pub(crate) use store::KeyStore;
 
 /// The keys of every machine that has any, as they were read last.
@@ -127,8 +128,7 @@ fn hold(
     let mut held = Held { ring, keys: BTreeMap::new(), deadlines: BTreeMap::new(), digest };
     for key in held.ring.keys() {
         let version = key.version;
-        let same =
-            known.filter(|known| known.ring.get(version).is_some_and(|known| known.key.to_text() == key.key.to_text()));
+        let same = known.filter(|known| known.ring.get(version).is_some_and(|known| known.key == key.key));
         // Derived once per version: what is sealed for a follower is kept with these very keys.
         let derived = same.and_then(|known| known.keys.get(&version)).map(Arc::clone);
         let derive = || Arc::new(Keys::derive(KeyId { machine: machine.clone(), version }, &key.key));

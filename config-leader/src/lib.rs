@@ -8,6 +8,7 @@ mod certificate;
 mod cli;
 mod commands;
 mod config;
+mod enrol;
 mod epoch;
 mod folder;
 mod inputs;
@@ -17,8 +18,11 @@ mod passphrase;
 mod publication;
 mod secrets;
 mod server;
+mod span;
 mod templates;
 mod terminal;
+mod tls;
+mod tokens;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! What the command line asks of a leader, and who carries it out: the running leader of the folder, if there is one, else
 //! the command itself. It is the same code either way.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,10 +10,11 @@ use pconf_names::RevisionId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cli::{AuditCommand, EpochCommand, MachineCommand};
+use crate::cli::{AuditCommand, EpochCommand, MachineCommand, TokenCommand};
 use crate::commands;
 use crate::folder::Folder;
 use crate::terminal::{Failure, Refusal, Said};
+use crate::tokens::Scope;
 
 /// How long a running leader may be at it.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -29,6 +31,8 @@ pub(crate) enum Order {
     Epoch(EpochCommand),
     /// See [`crate::cli::Command::Machine`].
     Machine(MachineCommand),
+    /// See [`crate::cli::Command::Token`].
+    Token(TokenCommand),
     /// What was heard of every machine; only a running leader knows.
     Status,
 }
@@ -46,6 +50,16 @@ pub(crate) enum Actor {
     },
     /// The leader by itself.
     Leader,
+    /// Somebody with a token.
+    Token {
+        /// The name of the token.
+        name: String,
+    },
+    /// Somebody without one.
+    Stranger {
+        /// From where.
+        from: IpAddr,
+    },
 }
 
 /// An order on its way to the running leader.
@@ -71,6 +85,8 @@ impl std::fmt::Display for Actor {
             Self::Person { uid, sudo: None } => write!(f, "uid {uid}"),
             Self::Person { uid, sudo: Some(name) } => write!(f, "uid {uid} ({name})"),
             Self::Leader => f.write_str("leader"),
+            Self::Token { name } => write!(f, "token {name}"),
+            Self::Stranger { from } => write!(f, "somebody at {from}"),
         }
     }
 }
@@ -93,6 +109,7 @@ pub(crate) fn carry_out(folder: &Folder, order: Order, actor: &Actor) -> Result<
         Order::Audit(command) => commands::audit::run(folder, &command),
         Order::Epoch(command) => commands::epoch::run(folder, &command, actor),
         Order::Machine(command) => commands::machine::run(folder, command, actor),
+        Order::Token(command) => commands::token::run(folder, command, actor),
         Order::Status => Err(anyhow::anyhow!(
             "no leader runs for `{}`: start it with `config-leader serve`",
             folder.path().display()
@@ -108,7 +125,7 @@ pub(crate) fn serve(folder: &Folder, asked: Asked, status: impl FnOnce() -> Valu
         Order::Status => Ok(commands::status::said(status())),
         order => {
             tracing::info!(%actor, order = order.name(), "ordered");
-            carry_out(folder, order, &actor).map_err(|failure| failure.into_refusal())
+            carry_out(folder, order, &actor).map_err(Failure::into_refusal)
         }
     }
 }
@@ -122,6 +139,16 @@ impl Order {
             Self::Epoch(_) => "epoch",
             Self::Machine(_) => "machine",
             Self::Status => "status",
+            Self::Token(_) => "token",
+        }
+    }
+
+    /// Which scope a token has to have.
+    pub(crate) fn scope(&self) -> Scope {
+        match self {
+            Self::Status | Self::Audit(_) | Self::Machine(MachineCommand::List) => Scope::Read,
+            Self::Machine(_) => Scope::Machines,
+            Self::Accept(_) | Self::Epoch(_) | Self::Token(_) => Scope::Admin,
         }
     }
 }

@@ -3,41 +3,52 @@
 //! The publisher owns the revisions and is the only one that makes them; everybody else sees the newest through a
 //! `watch` channel, so that a request never waits for a rendering and a rendering happens once per change.
 
+mod admin;
 mod current;
 mod http;
 mod latest;
 mod publisher;
 mod pusher;
 mod status;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use pconf_daemon::Shutdown;
+use axum::Router;
+use pconf_daemon::{Certificates, Shutdown};
 use pconf_files::StateFolder;
 use pconf_wire::Clock;
 use tokio::sync::watch;
 use tracing::info;
 
+use crate::config::LeaderConfig;
 use crate::folder::Folder;
-use crate::keys::KeyStore;
+use crate::keys::{self, KeyStore};
 use crate::orders::{self, Asked, Outcome};
 use crate::terminal::Failure;
+use crate::tls;
 use current::Current;
 use http::Desk;
 use publisher::Publisher;
 use status::StatusBoard;
-pub(crate) use status::last_heard;
+pub(crate) use status::{last_contacts, last_heard};
 
 /// Serves until `shutdown`: the whole daemon.
 ///
 /// # Errors
 ///
 /// When the state folder is in use or damaged, or the listener fails for good. Broken inputs are no error: the last good
-/// revision is served and the problems are logged and shown by `/status`.
+/// revision is served and the problems are logged and shown by `status`.
 pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    serve_by(Clock::system(), folder, listener, shutdown).await
+}
+
+/// As [`serve`], by another clock than the machine's.
+async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     let state = Arc::new(StateFolder::open(&folder.state())?);
     let first = publisher::last_published(&folder)?;
     info!(
@@ -46,31 +57,55 @@ pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) ->
         "listening"
     );
     // What is wrong with them the publisher tells, which reads them again.
-    let (keys, _) = KeyStore::open(folder.clone(), Clock::system());
+    let (keys, _) = KeyStore::open(folder.clone(), clock);
     let keys = Arc::new(keys);
+    let certificates = tls::Keeper::open(&folder)?;
     let board = Arc::new(StatusBoard::open(Arc::clone(&state))?);
     let socket = folder.socket();
     let (current, newest) = watch::channel(Arc::new(first));
 
     listener.set_nonblocking(true).context("cannot use the listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("cannot use the listener")?;
-    let desk = Desk::open(folder.config(), newest.clone(), Arc::clone(&keys), Arc::clone(&board), &state)?;
+    let authority = certificates.as_ref().map(|keeper| keeper.authority().to_owned());
+    let desk = Desk::open(&folder, newest.clone(), Arc::clone(&keys), Arc::clone(&board), &state, authority)?;
     let serving = pconf_daemon::serve(listener, desk.router(), None, shutdown.clone());
-    let config = folder.config().clone();
-    let following = tokio::spawn(async move { desk.follow(&config).await });
+    let shown = certificates.as_ref().map(tls::Keeper::shown);
+    let serving_tls =
+        listen(folder.config().tls.as_ref().map(|tls| tls.listen), desk.router(), shown.clone(), shutdown.clone());
+    let carrier = Arc::new(Carrier {
+        folder: folder.clone(),
+        board: Arc::clone(&board),
+        newest: newest.clone(),
+        keys: Arc::clone(&keys),
+    });
+    let counter = admin::Counter::new(folder.clone(), Arc::clone(&carrier));
+    let serving_admin = listen(admin_address(folder.config())?, counter.router(), shown, shutdown.clone());
+    let names = certificates.as_ref().map_or_else(|| watch::channel(Vec::new()).1, tls::Keeper::names);
+    let following = tokio::spawn(async move { desk.follow(names).await });
+    let certifying = async {
+        match certificates {
+            Some(keeper) => keeper.keep(shutdown.clone()).await,
+            None => Ok(()),
+        }
+    };
+    let looking_after_keys = keys::look_after(Arc::clone(&keys), folder.config().rotate_keys, shutdown.clone());
     let pushing =
         pusher::push(newest.clone(), Arc::clone(&keys), folder.authorities(), Arc::clone(&board), shutdown.clone());
     let keeping = status::keep(Arc::clone(&board), shutdown.clone());
-    let ordered = {
-        let (folder, board, newest) = (folder.clone(), Arc::clone(&board), newest.clone());
-        move |asked| carry_out(folder.clone(), Arc::clone(&board), Arc::clone(&newest.borrow()), asked)
+    let ordered = move |asked| {
+        let carrier = Arc::clone(&carrier);
+        async move { carrier.carry_out(asked).await }
     };
     let ordering = pconf_daemon::serve_control(&socket, shutdown.clone(), ordered);
-    let publishing = publisher::run(Publisher::new(folder, keys), current, shutdown);
+    let publishing = publisher::run(Publisher::new(folder, keys), current, shutdown.clone());
     // Each of them ends by itself when asked to; the first one that fails ends the others with it.
     let ended = tokio::try_join!(
         async { serving.await.context("the listener failed") },
         async { ordering.await.context("the socket for commands failed") },
+        async { serving_tls.await.context("the listener of `tls` failed") },
+        async { serving_admin.await.context("the listener of `admin` failed") },
+        certifying,
+        looking_after_keys,
         pushing,
         keeping,
         publishing
@@ -81,10 +116,51 @@ pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) ->
     Ok(())
 }
 
-/// Carries out what the command line asks for. It reads, renders and syncs: it never holds up an answer.
-async fn carry_out(folder: Folder, board: Arc<StatusBoard>, current: Arc<Current>, asked: Asked) -> Outcome {
-    let outcome = tokio::task::spawn_blocking(move || orders::serve(&folder, asked, || board.show(&current))).await;
-    outcome.unwrap_or_else(|_| {
-        Err(Failure::Failed(anyhow::anyhow!("the order broke down; the log says more")).into_refusal())
-    })
+/// Serves at another address, where there is one.
+async fn listen(
+    address: Option<SocketAddr>,
+    router: Router,
+    certificates: Option<Certificates>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let Some(address) = address else { return Ok(()) };
+    let listener =
+        tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    info!(%address, tls = certificates.is_some(), "listening");
+    Ok(pconf_daemon::serve(listener, router, certificates, shutdown).await?)
+}
+
+/// Where orders are taken. A token must not be readable on a network.
+fn admin_address(config: &LeaderConfig) -> anyhow::Result<Option<SocketAddr>> {
+    let address = config.admin.as_ref().map(|admin| admin.listen);
+    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+        let way_out = "listen on 127.0.0.1, or configure `tls` as well";
+        anyhow::ensure!(config.tls.is_some(), "`admin` listens on {address}, where tokens could be read: {way_out}");
+    }
+    Ok(address)
+}
+
+/// Carries orders out in the running leader.
+pub(crate) struct Carrier {
+    folder: Folder,
+    board: Arc<StatusBoard>,
+    newest: watch::Receiver<Arc<Current>>,
+    keys: Arc<KeyStore>,
+}
+
+impl Carrier {
+    /// Carries out what is asked for. It reads, renders and syncs: it never holds up an answer.
+    pub(crate) async fn carry_out(self: &Arc<Self>, asked: Asked) -> Outcome {
+        let carrier = Arc::clone(self);
+        let current = Arc::clone(&self.newest.borrow());
+        let done = tokio::task::spawn_blocking(move || {
+            let outcome = orders::serve(&carrier.folder, asked, || carrier.board.show(&current, &carrier.keys.now()));
+            // What was done to keys holds before it is said to be done; what is wrong with them the publisher tells.
+            carrier.keys.reread();
+            outcome
+        });
+        done.await.unwrap_or_else(|_| {
+            Err(Failure::Failed(anyhow::anyhow!("the order broke down; the log says more")).into_refusal())
+        })
+    }
 }

@@ -149,6 +149,11 @@ impl State {
         }
     }
 
+    /// Whether there is something to revoke.
+    pub(crate) fn is_good_for_something(&self) -> bool {
+        self.is_live() || matches!(self, Self::Enrolling(_))
+    }
+
     /// Its name, as people and programs read it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -209,7 +214,7 @@ impl Ring {
     }
 
     /// Somebody uses a string. `fresh` is what is handed out the first time.
-    pub(crate) fn admit(&mut self, version: u32, guest: Guest, fresh: EnrolmentKey) -> Admission {
+    pub(crate) fn admit(&mut self, version: u32, guest: &Guest, fresh: EnrolmentKey) -> Admission {
         let now = guest.at;
         let Some(invitation) = self.invitation(version) else { return Admission::Spent };
         let first = invitation.guest.get_or_insert_with(|| guest.clone());
@@ -246,16 +251,13 @@ impl Ring {
         if let Some(announced) = self.announced() {
             return Some(announced.version);
         }
-        self.keys.iter().find(|key| key.state == State::Active)?;
+        if !self.is_in_use() {
+            return None;
+        }
         // A third one would only be one more to lose.
         self.keys.retain(|key| !matches!(key.state, State::Retiring(_)));
         self.serial += 1;
         Some(self.add(fresh, now, State::Next(Origin::Rotation)))
-    }
-
-    /// Whether a good request with this version says something new.
-    pub(crate) fn is_unproven(&self, version: u32) -> bool {
-        self.get(version).is_some_and(|key| matches!(key.state, State::Next(_)))
     }
 
     /// A good request came with this version: what was before it ends, at once or in a while.
@@ -280,8 +282,9 @@ impl Ring {
     pub(crate) fn revoke(&mut self) -> usize {
         self.uninvite();
         let live = self.keys.iter_mut().filter(|key| key.state.is_live());
-        self.serial += 1;
-        live.map(|key| key.state = State::Revoked).count()
+        let revoked = live.map(|key| key.state = State::Revoked).count();
+        self.serial += u64::from(revoked > 0);
+        revoked
     }
 
     /// Drops what is over by now. `true` where there was something.
@@ -291,10 +294,15 @@ impl Ring {
         before != self.keys.len()
     }
 
-    /// When the version in use was made, if none is announced to follow it.
-    pub(crate) fn in_use_since(&self) -> Option<UnixSeconds> {
-        let active = self.keys.iter().find(|key| key.state == State::Active)?;
-        self.announced().is_none().then_some(active.made)
+    /// Whether a version is used that another one could be announced to.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.keys.iter().any(|key| key.state == State::Active)
+    }
+
+    /// Whether the version in use is so many seconds old, and none is announced to follow it.
+    pub(crate) fn is_due(&self, seconds: u64, now: UnixSeconds) -> bool {
+        let active = self.keys.iter().find(|key| key.state == State::Active);
+        self.announced().is_none() && active.is_some_and(|active| now >= active.made.plus(seconds))
     }
 
     fn uninvite(&mut self) {
@@ -324,6 +332,7 @@ mod seconds {
     use pconf_bundle::UnixSeconds;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
     pub(super) fn serialize<S: Serializer>(seconds: &UnixSeconds, serializer: S) -> Result<S::Ok, S::Error> {
         seconds.0.serialize(serializer)
     }
@@ -374,7 +383,7 @@ mod tests {
         let mut ring = Ring::default();
         assert_eq!(ring.rotate(key(1), NOW), None);
         let version = ring.invite(key(1), NOW, HOUR, Approval::NotNeeded);
-        ring.admit(version, guest(1), key(2));
+        ring.admit(version, &guest(1), key(2));
         assert_eq!(ring.rotate(key(3), NOW), None);
     }
 
@@ -382,14 +391,14 @@ mod tests {
     fn a_string_gives_one_guest_one_key_and_is_spent_for_every_other() {
         let mut ring = Ring::default();
         let version = ring.invite(key(1), NOW, HOUR, Approval::NotNeeded);
-        assert_eq!(ring.admit(version, guest(1), key(2)), Admission::Handed(2));
-        assert_eq!(ring.admit(version, guest(1), key(3)), Admission::Handed(2));
-        assert_eq!(ring.admit(version, guest(2), key(4)), Admission::Spent);
+        assert_eq!(ring.admit(version, &guest(1), key(2)), Admission::Handed(2));
+        assert_eq!(ring.admit(version, &guest(1), key(3)), Admission::Handed(2));
+        assert_eq!(ring.admit(version, &guest(2), key(4)), Admission::Spent);
         let other_half = Guest { ephemeral: [9; 32], ..guest(1) };
-        assert_eq!(ring.admit(version, other_half, key(4)), Admission::Spent);
+        assert_eq!(ring.admit(version, &other_half, key(4)), Admission::Spent);
         ring.prove(2, NOW);
         assert_eq!(states(&ring), [(1, "spent"), (2, "active")]);
-        assert_eq!(ring.admit(version, guest(1), key(5)), Admission::Spent);
+        assert_eq!(ring.admit(version, &guest(1), key(5)), Admission::Spent);
     }
 
     #[test]
@@ -397,10 +406,10 @@ mod tests {
         let mut ring = Ring::default();
         let version = ring.invite(key(1), NOW, HOUR, Approval::Awaited);
         assert_eq!(ring.approve(), None, "nobody waits yet");
-        assert_eq!(ring.admit(version, guest(1), key(2)), Admission::Pending);
-        assert_eq!(ring.admit(version, guest(2), key(2)), Admission::Spent);
+        assert_eq!(ring.admit(version, &guest(1), key(2)), Admission::Pending);
+        assert_eq!(ring.admit(version, &guest(2), key(2)), Admission::Spent);
         assert_eq!(ring.approve(), Some(guest(1)));
-        assert_eq!(ring.admit(version, guest(1), key(2)), Admission::Handed(2));
+        assert_eq!(ring.admit(version, &guest(1), key(2)), Admission::Handed(2));
     }
 
     #[test]
@@ -410,8 +419,8 @@ mod tests {
         ring.rotate(key(2), NOW);
         let unused = ring.invite(key(3), NOW, HOUR, Approval::NotNeeded);
         let version = ring.invite(key(4), NOW, HOUR, Approval::NotNeeded);
-        assert_eq!(ring.admit(unused, guest(1), key(5)), Admission::Spent, "the string before died");
-        assert_eq!(ring.admit(version, guest(1), key(5)), Admission::Handed(5));
+        assert_eq!(ring.admit(unused, &guest(1), key(5)), Admission::Spent, "the string before died");
+        assert_eq!(ring.admit(version, &guest(1), key(5)), Admission::Handed(5));
         assert_eq!(states(&ring), [(1, "active"), (2, "next"), (4, "enrolling"), (5, "next")]);
         ring.prove(5, NOW);
         assert_eq!(states(&ring), [(1, "revoked"), (2, "revoked"), (4, "spent"), (5, "active")]);
@@ -432,7 +441,7 @@ mod tests {
         let mut ring = Ring::default();
         ring.issue(key(1), NOW);
         let version = ring.invite(key(2), NOW, HOUR, Approval::NotNeeded);
-        ring.admit(version, guest(1), key(3));
+        ring.admit(version, &guest(1), key(3));
         let text = serde_json::to_string(&ring)?;
         assert_eq!(serde_json::to_string(&serde_json::from_str::<Ring>(&text)?)?, text);
         Ok(())

@@ -13,8 +13,8 @@ use crate::folder::Folder;
 
 /// The keys of a running leader.
 pub(crate) struct KeyStore {
-    folder: Folder,
-    clock: Clock,
+    pub(super) folder: Folder,
+    pub(super) clock: Clock,
     rings: watch::Sender<Arc<KeyRing>>,
     /// Held while the folder is read: what is seen is never older than what was seen before.
     reading: Mutex<()>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderValue;
-use pconf_bundle::{Bundle, Keys, SealedBundle, seal_bundle};
+use pconf_bundle::{Bundle, Control, Keys, SealedBundle, seal_bundle};
 use pconf_names::{Digest, MachineName, RevisionId, RoleName};
 use pconf_publish::Publication;
 use pconf_wire::{Payload, RandomnessError, seal_nonce};
@@ -28,6 +28,8 @@ pub(crate) struct Addresses {
     pub(crate) follower: Option<String>,
     /// By which origin the follower reaches the leader, where the platform derives one.
     pub(crate) leader: Option<String>,
+    /// Below which folder its files go, where the platform says so.
+    pub(crate) root: Option<String>,
 }
 
 /// One revision as it is served.
@@ -52,6 +54,8 @@ pub(crate) struct Sealed {
     pub(crate) payload: Payload,
     /// Whose keys sealed it: other keys need another seal.
     keys: Arc<Keys>,
+    /// Of what it says about the connection.
+    serial: Option<u64>,
 }
 
 impl PartialEq for Current {
@@ -86,14 +90,22 @@ impl From<Publication> for Published {
 }
 
 impl Served {
-    /// The bundle under the seal of these keys. Sealing the same bytes once is enough: the same seal says the same.
-    pub(crate) fn sealed(&self, keys: &Arc<Keys>) -> Result<Arc<Sealed>, RandomnessError> {
+    /// The bundle, with what there is to say about the connection, under the seal of these keys. Sealing the same bytes once
+    /// is enough: the same seal says the same.
+    pub(crate) fn sealed(&self, keys: &Arc<Keys>, control: Option<Control>) -> Result<Arc<Sealed>, RandomnessError> {
+        let serial = control.as_ref().map(|control| control.serial);
         let mut kept = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sealed) = kept.as_ref().filter(|sealed| Arc::ptr_eq(&sealed.keys, keys)) {
+        let is_same = |sealed: &&Arc<Sealed>| Arc::ptr_eq(&sealed.keys, keys) && sealed.serial == serial;
+        if let Some(sealed) = kept.as_ref().filter(is_same) {
             return Ok(Arc::clone(sealed));
         }
-        let SealedBundle { tag, bytes, .. } = seal_bundle(keys, &self.bundle, seal_nonce()?);
-        let sealed = Arc::new(Sealed { tag: tag.to_header(), payload: Payload::new(bytes), keys: Arc::clone(keys) });
+        let nonce = seal_nonce()?;
+        let SealedBundle { tag, bytes, .. } = match control {
+            None => seal_bundle(keys, &self.bundle, nonce),
+            control => seal_bundle(keys, &Bundle { control, ..self.bundle.clone() }, nonce),
+        };
+        let (tag, payload) = (tag.to_header(), Payload::new(bytes));
+        let sealed = Arc::new(Sealed { tag, payload, keys: Arc::clone(keys), serial });
         *kept = Some(Arc::clone(&sealed));
         Ok(sealed)
     }

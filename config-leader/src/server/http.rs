@@ -1,6 +1,6 @@
 //! The leader's answers: extract, decide with one call, answer. Followers are verified before any of this.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,27 +9,30 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::header::{ACCEPT, CONTENT_TYPE, ETAG, FORWARDED, IF_NONE_MATCH};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderValue, Method, StatusCode};
 use pconf_bundle::signature::Direction;
-use pconf_bundle::{Authorities, Code, KeyId, Keys, Origin, Problem, open_report, routes};
+use pconf_bundle::{Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, routes};
 use pconf_daemon::{Chain, Version};
 use pconf_files::StateFolder;
-use pconf_names::{RevisionId, RoleName};
+use pconf_names::{MachineName, RevisionId, RoleName};
 use pconf_wire::{Ahead, Payload, Peers, Received, Receiver, Reply, reply};
 use serde_json::json;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::audit::{self, Change};
 use crate::config::LeaderConfig;
-use crate::keys::{KeyStore, State as KeyState};
-use crate::server::current::{Current, Served};
+use crate::enrol::{Welcome, enrol};
+use crate::folder::Folder;
+use crate::keys::{Held, KeyStore, State as KeyState};
+use crate::orders::Actor;
+use crate::server::current::{Addresses, Current, Served};
 use crate::server::latest::Latest;
 use crate::server::status::StatusBoard;
 
 /// A report names files and containers of one machine.
 const LONGEST_REPORT: usize = 1 << 20;
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Where requests arrive.
 pub(crate) struct Desk {
@@ -38,6 +41,20 @@ pub(crate) struct Desk {
     keys: Arc<KeyStore>,
     board: Arc<StatusBoard>,
     latest: Latest,
+    folder: Folder,
+    /// The certificate of the leader's own authority, where it does TLS.
+    authority: Option<String>,
+}
+
+/// What a key is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// To enrol.
+    Joining,
+    /// For everything, and it is used for the first time.
+    Unproven,
+    /// For everything.
+    Proven,
 }
 
 /// The followers' keys as they are now.
@@ -47,18 +64,22 @@ struct Followers {
 
 impl Desk {
     pub(crate) fn open(
-        config: &LeaderConfig,
+        folder: &Folder,
         newest: watch::Receiver<Arc<Current>>,
         keys: Arc<KeyStore>,
         board: Arc<StatusBoard>,
         state: &Arc<StateFolder>,
+        authority: Option<String>,
     ) -> anyhow::Result<Arc<Self>> {
-        let authorities = authorities(config, &newest.borrow())?;
+        let tls = folder.config().tls.as_ref();
+        let authorities =
+            authorities(folder.config(), &newest.borrow(), tls.map(|tls| tls.names.as_slice()).unwrap_or_default())?;
         let followers = Followers { keys: Arc::clone(&keys) };
         let ahead = Ahead::open(state)?;
         let receiver =
             Receiver::new(Direction::ToLeader, authorities, followers, keys.clock().clone(), LONGEST_REPORT, ahead);
-        Ok(Arc::new(Self { receiver, newest, keys, board, latest: Latest::default() }))
+        let latest = Latest::default();
+        Ok(Arc::new(Self { receiver, newest, keys, board, latest, folder: folder.clone(), authority }))
     }
 
     pub(crate) fn router(self: &Arc<Self>) -> Router {
@@ -70,28 +91,38 @@ impl Desk {
             .with_state(Arc::clone(self))
     }
 
-    /// Answers to the addresses that the platform derives, whenever they change.
-    pub(crate) async fn follow(&self, config: &LeaderConfig) {
+    /// Answers to the addresses that the platform derives and to the names that its certificate is for, whenever they change.
+    pub(crate) async fn follow(&self, mut names: watch::Receiver<Vec<String>>) {
         let mut newest = self.newest.clone();
-        while newest.changed().await.is_ok() {
-            match authorities(config, &newest.borrow_and_update()) {
+        loop {
+            // Cancel-safe: both are looked at whichever has changed.
+            tokio::select! {
+                changed = newest.changed() => if changed.is_err() { return },
+                changed = names.changed() => if changed.is_err() { return },
+            }
+            let known = authorities(self.folder.config(), &newest.borrow_and_update(), &names.borrow_and_update());
+            match known {
                 Ok(authorities) => self.receiver.answer_to(authorities),
                 Err(error) => warn!(error = %Chain(error.as_ref()), "the addresses of the leader stay as they were"),
             }
         }
     }
 
-    async fn answer(&self, request: &Received) -> Result<Reply, Problem> {
-        let is_unproven = self.judge(request)?;
-        if is_unproven {
-            self.prove(request).await;
+    async fn answer(self: &Arc<Self>, request: Received, from: IpAddr) -> Result<Reply, Problem> {
+        let held = self.keys.of(request.machine());
+        let standing = judge(&request, held.as_deref())?;
+        if standing == Standing::Joining {
+            return self.enrol(request, from).await;
+        }
+        if standing == Standing::Unproven {
+            self.prove(&request).await;
         }
         let current = Arc::clone(&self.newest.borrow());
         let Some(published) = &current.published else { return Err(Code::Starting.into()) };
         let machine = request.machine();
         let Some(served) = published.machines.get(machine) else {
             // One that has just been declared is in no revision yet.
-            if is_unproven || current.addresses.contains_key(machine) {
+            if standing == Standing::Unproven || current.addresses.contains_key(machine) {
                 return Err(Code::Starting.into());
             }
             let detail = format!("`{machine}` is no machine of this platform");
@@ -99,31 +130,58 @@ impl Desk {
         };
         self.board.contact(machine);
         match (request.path(), request.method()) {
-            (routes::REPORTS, &Method::POST) => self.report(request),
+            (routes::REPORTS, &Method::POST) => self.report(&request),
             (routes::REPORTS, _) => Err(Code::MethodNotAllowed.into()),
             (path, method) => match (routes::role_of(path), method) {
-                (Some(role), &Method::GET) => configuration(request, &role, published.revision, served),
+                (Some(role), &Method::GET) => {
+                    let control = self.control(machine);
+                    configuration(&request, &role, published.revision, served, control)
+                }
                 (Some(_), _) => Err(Code::MethodNotAllowed.into()),
                 (None, _) => Err(Code::NotFound.into()),
             },
         }
     }
 
-    /// Refuses a key that is good for nothing here; `true` for one that is used for the first time.
-    fn judge(&self, request: &Received) -> Result<bool, Problem> {
-        let id = request.key_id();
-        let held = self.keys.of(&id.machine);
-        match held.as_ref().and_then(|held| held.ring.get(id.version)).map(|key| &key.state) {
-            Some(KeyState::Next(_)) => Ok(true),
-            Some(KeyState::Active | KeyState::Retiring(_)) => Ok(false),
-            Some(KeyState::Enrolling(_) | KeyState::Spent(_)) => {
-                let detail = format!("the key `{id}` is good for `{}` only", "/enroll");
-                Err(Problem::new(Code::RoleForbidden).with_detail(detail))
-            }
-            // It was dropped since the signature was verified, or revoked.
-            Some(KeyState::Revoked) | None => {
-                Err(Problem::new(Code::KeyRevoked).with_detail(format!("the key `{id}` is revoked")))
-            }
+    /// What a machine is told about its connection; nothing where there is nothing to say.
+    fn control(&self, machine: &MachineName) -> Option<Control> {
+        // Looked at again: the first use of a key has changed it.
+        let held = self.keys.of(machine)?;
+        let next_key = held.ring.announced().map(|key| NextKey { version: key.version, key: key.key.clone() });
+        let authorities = self.authority.clone();
+        if next_key.is_none() && authorities.is_none() {
+            return None;
+        }
+        Some(Control { serial: held.ring.serial(), next_key, authorities })
+    }
+
+    /// Hands out a key to a machine that joins.
+    async fn enrol(self: &Arc<Self>, request: Received, from: IpAddr) -> Result<Reply, Problem> {
+        if *request.method() != Method::POST {
+            return Err(Code::MethodNotAllowed.into());
+        }
+        let current = Arc::clone(&self.newest.borrow());
+        let Addresses { follower, root, .. } = current.addresses.get(request.machine()).cloned().unwrap_or_default();
+        let welcome = Welcome { authorities: self.authority.clone(), root, urls: follower.into_iter().collect() };
+        let desk = Arc::clone(self);
+        let enrolling = tokio::task::spawn_blocking(move || {
+            let alarm = || desk.alarm(request.key_id(), from);
+            enrol(&desk.folder, &desk.keys, &request, from, welcome, alarm)
+        });
+        enrolling.await.unwrap_or_else(|_| Err(Code::Internal.into()))
+    }
+
+    /// Somebody uses a string that somebody else has used. Told once: whoever does it again has nothing new to say.
+    fn alarm(&self, id: &KeyId, from: IpAddr) {
+        if !self.board.alarm(id, from) {
+            return;
+        }
+        warn!(key = %id, %from, "somebody else has used this string to join: is the machine that did it the right one?");
+        let nobody = Actor::Stranger { from };
+        if let Err(error) =
+            audit::append(&self.folder, &nobody, "machine.enrol-again", &id.to_string(), Change::default())
+        {
+            warn!(error = %Chain(error.as_ref()), "the audit log does not tell of an alarm");
         }
     }
 
@@ -165,7 +223,13 @@ impl Desk {
 }
 
 /// The bundle of a machine, or the word that it has it already.
-fn configuration(request: &Received, role: &RoleName, revision: RevisionId, served: &Served) -> Result<Reply, Problem> {
+fn configuration(
+    request: &Received,
+    role: &RoleName,
+    revision: RevisionId,
+    served: &Served,
+    control: Option<Control>,
+) -> Result<Reply, Problem> {
     if served.role != *role {
         let detail = format!("`{}` has the role `{}`", request.machine(), served.role);
         return Err(Problem::new(Code::RoleForbidden).with_detail(detail));
@@ -174,7 +238,7 @@ fn configuration(request: &Received, role: &RoleName, revision: RevisionId, serv
         let detail = format!("bundles are served as `{}` only", routes::SEALED_BUNDLE);
         return Err(Problem::new(Code::NotAcceptable).with_detail(detail));
     }
-    let sealed = served.sealed(request.keys()).map_err(|error| internal(&error))?;
+    let sealed = served.sealed(request.keys(), control).map_err(|error| internal(&error))?;
     let is_known = request.head.headers.get(IF_NONE_MATCH) == Some(&sealed.tag);
     let mut answer = if is_known {
         reply(StatusCode::NOT_MODIFIED, Payload::empty())
@@ -191,22 +255,37 @@ fn configuration(request: &Received, role: &RoleName, revision: RevisionId, serv
     Ok(answer)
 }
 
-/// A follower's request, or that of an admin on this machine who asks for the status.
+/// What a request's key is good for; an error where it is not good for this request.
+fn judge(request: &Received, held: Option<&Held>) -> Result<Standing, Problem> {
+    let id = request.key_id();
+    let joins = request.path() == routes::ENROLL;
+    let forbidden = |detail: String| Err(Problem::new(Code::RoleForbidden).with_detail(detail));
+    match held.and_then(|held| held.ring.get(id.version)).map(|key| &key.state) {
+        Some(KeyState::Enrolling(_) | KeyState::Spent(_)) if joins => Ok(Standing::Joining),
+        Some(KeyState::Enrolling(_) | KeyState::Spent(_)) => {
+            forbidden(format!("the key `{id}` is good for `{}` only", routes::ENROLL))
+        }
+        Some(KeyState::Next(_) | KeyState::Active | KeyState::Retiring(_)) if joins => {
+            forbidden(format!("`{}` has enrolled already", id.machine))
+        }
+        Some(KeyState::Next(_)) => Ok(Standing::Unproven),
+        Some(KeyState::Active | KeyState::Retiring(_)) => Ok(Standing::Proven),
+        // Revoked, or dropped since the signature was verified.
+        Some(KeyState::Revoked) | None => {
+            Err(Problem::new(Code::KeyRevoked).with_detail(format!("the key `{id}` is revoked")))
+        }
+    }
+}
+
+/// A follower's request.
 async fn follower(
     State(desk): State<Arc<Desk>>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response {
-    // A proxy on this machine forwards what comes from elsewhere: that is nobody's local request.
-    let is_forwarded = request.headers().contains_key(FORWARDED_FOR) || request.headers().contains_key(FORWARDED);
-    if request.uri().path() == "/status" && from.ip().is_loopback() && !is_forwarded {
-        return match *request.method() {
-            Method::GET => Json(desk.board.show(&desk.newest.borrow())).into_response(),
-            _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
-        };
-    }
     let for_handler = Arc::clone(&desk);
-    desk.receiver.serve(request, from.ip(), |received| async move { for_handler.answer(&received).await }).await
+    let from = from.ip();
+    desk.receiver.serve(request, from, |received| async move { for_handler.answer(received, from).await }).await
 }
 
 /// Dockerflow: 200 while followers can be served; the checks tell what an operator should look at.
@@ -220,7 +299,7 @@ async fn heartbeat(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 /// Every origin by which a follower may call: configured, derived by the platform, and the address listened on.
-fn authorities(config: &LeaderConfig, current: &Current) -> anyhow::Result<Authorities> {
+fn authorities(config: &LeaderConfig, current: &Current, names: &[String]) -> anyhow::Result<Authorities> {
     let own = config.listen;
     let own = if own.ip().is_unspecified() {
         ["127.0.0.1", "[::1]", "localhost"].map(|host| format!("http://{host}:{}", own.port())).to_vec()
@@ -230,7 +309,8 @@ fn authorities(config: &LeaderConfig, current: &Current) -> anyhow::Result<Autho
     let derived = current.addresses.values().filter_map(|addresses| addresses.leader.as_deref());
     let origins = own.iter().chain(&config.urls).map(String::as_str).chain(derived);
     let origins = origins.map(|url| url.parse::<Origin>().context("an address of the leader cannot be used"));
-    Ok(origins.collect::<anyhow::Result<Vec<_>>>()?.iter().collect())
+    let through_tls = config.tls.as_ref().map(|tls| tls.origins(names)).transpose()?.unwrap_or_default();
+    Ok(origins.collect::<anyhow::Result<Vec<_>>>()?.iter().chain(&through_tls).collect())
 }
 
 fn internal(error: &dyn std::error::Error) -> Problem {

@@ -193,7 +193,8 @@ fn addresses(scene: &Scene) -> BTreeMap<MachineName, Addresses> {
     let machines = scene.machines().iter();
     machines
         .map(|(name, machine)| {
-            (name.clone(), Addresses { follower: text(machine.text("url")), leader: text(machine.text("leader")) })
+            let (follower, leader) = (text(machine.text("url")), text(machine.text("leader")));
+            (name.clone(), Addresses { follower, leader, root: text(machine.text("root")) })
         })
         .collect()
 }

@@ -1,5 +1,7 @@
-//! Tells every follower to look, once per revision and once more when it was accepted. A lost word costs nothing: followers look by themselves.
+//! Tells every follower to look: once per revision, once more when it was accepted, and when there is another key for it. A
+//! lost word costs nothing: followers look by themselves.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{Keys, Origin, routes};
 use pconf_daemon::{Chain, Shutdown};
-use pconf_names::MachineName;
+use pconf_names::{MachineName, RevisionId};
 use pconf_wire::{Client, Clock, Peer, Timeouts, Trust};
 use serde_json::json;
 use tokio::sync::watch;
@@ -38,25 +40,60 @@ pub(crate) async fn push(
 ) -> anyhow::Result<()> {
     let trust = authorities.map_or(Trust::System, Trust::File);
     let client = Client::new(Direction::ToFollower, Clock::system(), TIMEOUTS, LONGEST_ANSWER, trust)?;
-    let mut told = None;
+    let mut rings = keys.subscribe();
+    let mut told = BTreeMap::new();
     loop {
         let current = Arc::clone(&newest.borrow_and_update());
-        let known = keys.now();
-        let is_due = current.news() != told && !current.addresses.is_empty();
-        // Cancel-safe: a newer revision ends the telling of the one before, whose word would be the same.
+        let known = Arc::clone(&rings.borrow_and_update());
+        let due = due(&current, &known, &told);
+        // Cancel-safe: a newer revision ends the telling of the one before, whose word would be the same. Keys change while
+        // followers come, and do not hold up a word that is on its way.
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
             changed = newest.changed() => if changed.is_err() { return Ok(()) },
-            () = tell_all(&client, &current, &known, &board), if is_due => told = current.news(),
+            changed = rings.changed(), if due.is_empty() => if changed.is_err() { return Ok(()) },
+            () = tell_all(&client, &current, &due, &board), if !due.is_empty() => {
+                told.extend(due.into_iter().map(|due| (due.machine.clone(), due.news)));
+            }
         }
     }
 }
 
-async fn tell_all(client: &Client, current: &Current, keys: &KeyRing, board: &StatusBoard) {
+/// What a follower may not know yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct News {
+    /// The revision, and whether it was accepted.
+    revision: Option<(RevisionId, bool)>,
+    /// The version of the key that it is to use next.
+    key: Option<u32>,
+}
+
+/// A follower to tell something.
+struct Due<'a> {
+    machine: &'a MachineName,
+    url: &'a str,
+    keys: &'a Arc<Keys>,
+    news: News,
+}
+
+/// Who has not been told yet, of those who can be.
+fn due<'a>(current: &'a Current, keys: &'a KeyRing, told: &BTreeMap<MachineName, News>) -> Vec<Due<'a>> {
     let peers = current.addresses.iter().filter_map(|(machine, addresses)| {
-        let keys = keys.of(machine)?.spoken()?;
-        Some((machine, addresses.follower.as_deref()?, keys))
+        let held = keys.of(machine)?;
+        let news = News { revision: current.news(), key: held.ring.announced().map(|key| key.version) };
+        Some(Due { machine, url: addresses.follower.as_deref()?, keys: held.spoken()?, news })
     });
+    // That a key is announced no more is no news: its follower uses it.
+    let is_news = |due: &Due<'_>| {
+        told.get(due.machine).is_none_or(|told| {
+            told.revision != due.news.revision || due.news.key.is_some_and(|version| told.key != Some(version))
+        })
+    };
+    peers.filter(is_news).collect()
+}
+
+async fn tell_all(client: &Client, current: &Current, due: &[Due<'_>], board: &StatusBoard) {
+    let peers = due.iter().map(|due| (due.machine, due.url, due.keys));
     let outcomes: Vec<Result<(), String>> = futures_util::stream::iter(peers)
         .map(|(machine, url, keys)| tell(client, current, board, machine, url, keys))
         .buffer_unordered(AT_ONCE)

@@ -1,11 +1,12 @@
 //! What the leader heard of each machine: the truth as the followers told it, never as the leader wishes it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use pconf_bundle::Report;
+use pconf_bundle::{KeyId, Report};
 use pconf_daemon::{Chain, Shutdown, StateError, from_state, to_state};
 use pconf_files::StateFolder;
 use pconf_names::{MachineName, RevisionId};
@@ -17,6 +18,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::folder::Folder;
+use crate::keys::{KeyRing, Ring};
 use crate::server::current::Current;
 
 const STATE: &str = "machines.json";
@@ -47,6 +49,20 @@ struct Heard {
     reported_at: Option<String>,
     /// Why the last push did not reach it.
     push_error: Option<String>,
+    /// Who came too late with a string to join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alarm: Option<Alarm>,
+}
+
+/// Somebody used a string to join that somebody else had used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Alarm {
+    /// The version of the key in the string.
+    key: u32,
+    /// RFC 3339.
+    at: String,
+    from: IpAddr,
 }
 
 impl StatusBoard {
@@ -68,7 +84,25 @@ impl StatusBoard {
     /// An authenticated request came.
     pub(crate) fn contact(&self, machine: &MachineName) {
         let now = now();
-        self.heard().entry(machine.clone()).or_default().last_contact = Some(now);
+        let before = self.heard().entry(machine.clone()).or_default().last_contact.replace(now.clone());
+        // To the minute is exact enough for the disk.
+        let minute = |time: &str| time.get(..16).map(str::to_owned);
+        if before.as_deref().and_then(minute) != minute(&now) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Somebody used a string that somebody else had used; `false` where that is known of this string.
+    pub(crate) fn alarm(&self, id: &KeyId, from: IpAddr) -> bool {
+        let at = now();
+        let mut heard = self.heard();
+        let alarm = &mut heard.entry(id.machine.clone()).or_default().alarm;
+        if alarm.as_ref().is_some_and(|alarm| alarm.key == id.version) {
+            return false;
+        }
+        *alarm = Some(Alarm { key: id.version, at, from: from.to_canonical() });
+        self.changed.notify_one();
+        true
     }
 
     /// A report came.
@@ -86,7 +120,7 @@ impl StatusBoard {
     }
 
     /// Everything, as `status` tells it.
-    pub(crate) fn show(&self, current: &Current) -> Value {
+    pub(crate) fn show(&self, current: &Current, rings: &KeyRing) -> Value {
         let heard = self.heard();
         let unheard = Heard::default();
         let machines: serde_json::Map<String, Value> = current
@@ -96,6 +130,10 @@ impl StatusBoard {
             .map(|(name, served)| {
                 let heard = heard.get(name).unwrap_or(&unheard);
                 let addresses = current.addresses.get(name);
+                let ring = rings.of(name).map(|held| &held.ring);
+                let key = ring.and_then(Ring::spoken);
+                // It has been seen to when the machine was invited again, or got another key since.
+                let alarm = heard.alarm.as_ref().filter(|alarm| ring.is_some_and(|ring| ring.last() <= alarm.key + 1));
                 let value = json!({
                     "role": served.role,
                     "url": addresses.and_then(|addresses| addresses.follower.as_ref()),
@@ -104,6 +142,8 @@ impl StatusBoard {
                     "reportedAt": heard.reported_at,
                     "lastContact": heard.last_contact,
                     "pushError": heard.push_error,
+                    "key": key.map(|key| json!({ "version": key.version, "state": key.state.name() })),
+                    "alarm": alarm,
                 });
                 (name.to_string(), value)
             })
@@ -135,6 +175,13 @@ pub(crate) fn last_heard(folder: &Folder) -> anyhow::Result<Vec<RevisionId>> {
     let Some(bytes) = pconf_files::read_state(&folder.state().join(STATE))? else { return Ok(Vec::new()) };
     let heard = read(&bytes).unwrap_or_default();
     Ok(heard.values().filter_map(|heard| heard.report.as_ref()?.verdict.running()).collect())
+}
+
+/// When each machine was last heard, RFC 3339.
+pub(crate) fn last_contacts(folder: &Folder) -> anyhow::Result<BTreeMap<MachineName, String>> {
+    let Some(bytes) = pconf_files::read_state(&folder.state().join(STATE))? else { return Ok(BTreeMap::new()) };
+    let heard = read(&bytes).unwrap_or_default();
+    Ok(heard.into_iter().filter_map(|(machine, heard)| Some((machine, heard.last_contact?))).collect())
 }
 
 /// What was kept; before there were versions it was kept by machine, without anything around it.

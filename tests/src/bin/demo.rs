@@ -54,7 +54,7 @@ fn main() -> Result<()> {
 
     if keep {
         println!("\nIt keeps running: edit {} and look at", platform.file().display());
-        println!("  curl -s http://{}/status", platform.address());
+        println!("  config-leader --dir {} status", platform.path("leader").display());
         println!("Press Enter (or Ctrl-C) to end it.");
         if std::io::stdin().lock().read_line(&mut String::new())? == 0 {
             // Nobody can press anything: a signal has to end it.
@@ -74,7 +74,7 @@ fn show(status: &Value, engine: Option<(&Engine, Moment)>) -> Result<()> {
     };
     let prefix = engine.map_or("", |(engine, _)| engine.prefix());
     let mut rows = vec![["machine".to_owned(), "written".to_owned(), "restarted or reloaded".to_owned()]];
-    for (name, machine) in status["machines"].as_object().context("/status lists the machines")? {
+    for (name, machine) in status["machines"].as_object().context("the status lists the machines")? {
         let report = &machine["report"];
         let written = report["written"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let service_of = |container: &str| {

@@ -14,7 +14,7 @@ const MOST: usize = 4096;
 
 /// Who fails how often.
 #[derive(Debug, Default)]
-pub(crate) struct Failures(HashMap<IpAddr, Failing>);
+pub struct Failures(HashMap<IpAddr, Failing>);
 
 #[derive(Debug, Clone, Copy)]
 struct Failing {
@@ -26,7 +26,7 @@ struct Failing {
 
 /// What to do about one more failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Answer it and say why in the log.
     Answer,
     /// Limit it, and say so in the log.
@@ -37,7 +37,7 @@ pub(crate) enum Verdict {
 
 impl Failures {
     /// Counts a failure that came from `from` at `now` by a clock that never jumps.
-    pub(crate) fn count(&mut self, from: IpAddr, now: Duration) -> Verdict {
+    pub fn count(&mut self, from: IpAddr, now: Duration) -> Verdict {
         let from = network(from);
         if self.0.len() >= MOST && !self.0.contains_key(&from) {
             self.forget_the_quietest();

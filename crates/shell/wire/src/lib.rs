@@ -18,6 +18,7 @@ mod transport;
 pub use ahead::{Ahead, AheadError};
 pub use client::{Answer, CallError, Client, Peer};
 pub use clock::Clock;
+pub use failures::{Failures, Verdict};
 pub use payload::{Payload, Reply, reply};
 pub use random::{RandomnessError, enrolment_key, random, seal_nonce};
 pub use receiver::{Peers, Received, Receiver};
