@@ -134,6 +134,60 @@ fn clocks_one_hour_apart_agree_after_one_signed_answer() -> Result<()> {
     Ok(())
 }
 
+/// The join string that `machine add` prints.
+fn join_string(platform: &Platform, machine: &str) -> Result<String> {
+    let printed = platform.command()?.args(["machine", "add", machine, "--role", "app"]).succeed()?;
+    let line =
+        printed.split(|c: char| c.is_whitespace() || "'\"`".contains(c)).find(|word| word.starts_with("pconf1:"));
+    line.map(str::to_owned).with_context(|| format!("no join string: {printed}"))
+}
+
+#[test]
+fn a_machine_joins_in_another_language_and_takes_its_next_key() -> Result<()> {
+    let mut platform = Platform::little(&TemplateSet::little(), &["a"])?;
+    platform.start_leader()?;
+    let leader = format!("http://{}", platform.address());
+    let line = join_string(&platform, "b")?;
+    let nobody = OtherFollower { leader, key: String::new(), ahead: 0 };
+    let join = |line: &str, seed: &str| -> Result<Value> {
+        let outcome = peer().args(["join", line, seed]).end()?;
+        ensure!(outcome.code == Some(0), "{outcome:?}");
+        Ok(serde_json::from_str(&outcome.output)?)
+    };
+    let joined = join(&line, "mine")?;
+    assert_eq!(joined["status"], json!(200), "{joined}");
+    // The answer may have been lost: the same machine asks again and gets the same key, another one gets none.
+    assert_eq!(join(&line, "mine")?["enrolled"]["key"], joined["enrolled"]["key"]);
+    let thief = join(&line, "theirs")?;
+    assert_eq!((&thief["status"], &thief["code"]), (&json!(401), &json!("enrolment_spent")));
+
+    let key = |identity: &Value| -> Result<String> {
+        Ok(format!("b.{} {}", identity["version"], identity["key"].as_str().context("a key")?))
+    };
+    let first = nobody.with_key(key(&joined["enrolled"])?);
+    let pulled = first.ask("pull", &["app"])?;
+    assert_eq!(pulled["bundle"]["machine"], json!("b"));
+    // The token is good for nothing any more.
+    let spent = join(&line, "mine");
+    ensure!(spent.as_ref().map_or(true, |answer| answer["status"] != json!(200)), "{spent:?}");
+
+    platform.command()?.args(["machine", "rotate-key", "b"]).succeed()?;
+    let tag = pulled["tag"].as_str().context("a tag")?;
+    let rotated = first.ask("pull", &["app", tag])?;
+    let second = nobody.with_key(key(&rotated["bundle"]["control"]["nextKey"])?);
+    assert_eq!(rotated["bundle"]["revision"], pulled["bundle"]["revision"], "a new key is no new revision");
+    ensure!(second.key != first.key);
+    for follower in [&first, &second, &first] {
+        assert_eq!(follower.ask("pull", &["app"])?["status"], json!(200));
+    }
+    platform.command()?.args(["machine", "revoke", "b"]).succeed()?;
+    for follower in [&first, &second] {
+        let answer = follower.ask("pull", &["app"])?;
+        assert_eq!((&answer["status"], &answer["code"]), (&json!(403), &json!("key_revoked")));
+    }
+    Ok(())
+}
+
 /// A leader in the other language, in the place of the real one.
 struct OtherLeader {
     _daemon: Daemon,

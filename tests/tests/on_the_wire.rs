@@ -1,12 +1,14 @@
 //! Somebody who reads all that passes between leader and follower learns no secret, and somebody who spoils it changes no
 //! file and stops nothing for longer than he stays.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use promises::{Deed, Kind, Platform, TemplateSet, Wiretap, eventually};
-use serde_json::json;
+use promises::{Daemon, Deed, Kind, Platform, Program, TemplateSet, Wiretap, eventually, key_bytes, shows};
+use serde_json::{Value, json};
 
 /// The two lines of one machine: to the leader, and from it.
 struct Lines {
@@ -34,6 +36,95 @@ fn tapped(set: &TemplateSet, machines: &[&str]) -> Result<(Platform, Vec<Lines>)
     let urls: Vec<String> = lines.iter().map(|line| line.to_leader.url()).collect();
     platform.configure_leader("urls", json!(urls))?;
     Ok((platform, lines))
+}
+
+/// A machine that joins by the line that the leader prints, and whose every word is recorded.
+struct Joining {
+    platform: Platform,
+    lines: Lines,
+    /// Who reads along may get hold of it later.
+    string: String,
+    folder: PathBuf,
+    _follower: Daemon,
+}
+
+impl Joining {
+    fn new(set: &TemplateSet) -> Result<Self> {
+        let mut platform = Platform::little(set, &[])?;
+        let (network, leader) = (platform.network(), platform.address());
+        let listen = SocketAddr::new(network.address(10).into(), 6000);
+        let to_leader = Wiretap::open(SocketAddr::new(network.address(100).into(), 7000), leader)?;
+        let to_follower = Wiretap::open(SocketAddr::new(network.address(100).into(), 6000), listen)?;
+        platform.configure_leader("urls", json!([to_leader.url()]))?;
+        platform.edit(|document| document["machines"]["a"] = json!({ "role": "app", "url": to_follower.url() }))?;
+        platform.start_leader()?;
+        let printed = platform.command()?.args(["machine", "add", "a", "--role", "app"]).succeed()?;
+        let string = printed.split(|c: char| c.is_whitespace() || "'\"`".contains(c));
+        let string = string.filter(|word| word.starts_with("pconf1:")).next_back().context("a join string")?.to_owned();
+
+        let folder = platform.path("machines/a");
+        fs::create_dir_all(folder.join("root"))?;
+        let command = |name: &str| -> Result<Program> {
+            Ok(Program::ours("config-follower")?.arg(name).arg("--config").arg(folder.join("config-follower.json")))
+        };
+        let join = command("join")?.arg(&string).arg("--listen").arg(listen.to_string());
+        join.arg("--root").arg(folder.join("root")).args(["--docker", "none"]).succeed()?;
+        let follower = Daemon::start(command("run")?, &folder.join("log"))?;
+        let lines = Lines { machine: "a".to_owned(), to_leader, to_follower };
+        Ok(Self { platform, lines, string, folder, _follower: follower })
+    }
+
+    /// The keys of its identity, as they are now.
+    fn keys(&self) -> Result<Vec<String>> {
+        let identity: Value = serde_json::from_slice(&fs::read(self.folder.join("state/identity.json"))?)?;
+        let keys = identity["keys"].as_array().context("an identity has keys")?;
+        Ok(keys.iter().filter_map(|key| key["key"].as_str().map(str::to_owned)).collect())
+    }
+
+    fn secrets(&self) -> Result<Vec<String>> {
+        let file: Value = serde_json::from_slice(&fs::read(self.folder.join("root/app/conf/secret.json"))?)?;
+        ["token", "password"]
+            .map(|name| file[name].as_str().map(str::to_owned).context("a secret"))
+            .into_iter()
+            .collect()
+    }
+}
+
+#[test]
+fn who_reads_every_byte_of_a_machines_life_learns_no_secret() -> Result<()> {
+    let mut joining =
+        Joining::new(&TemplateSet::with_secrets().edit("secrets.json", |s| s["password"]["kind"] = json!("random"))?)?;
+    joining.platform.converged()?;
+    let (mut secrets, mut keys) = (joining.secrets()?, joining.keys()?);
+    for number in 0..10 {
+        joining.platform.roll_out(|platform| platform.set("/greeting", json!(format!("the {number}th"))))?;
+    }
+    joining.platform.command()?.args(["machine", "rotate-key", "a"]).succeed()?;
+    eventually("the machine has its next key", || {
+        Ok((joining.keys()?.iter().any(|key| !keys.contains(key))).then_some(()))
+    })
+    .with_context(|| joining.platform.logs())?;
+    keys.extend(joining.keys()?);
+    joining.platform.roll_out(|platform| platform.set("/greeting", json!("under the next key")))?;
+    let invitation: Value = serde_json::from_slice(&key_bytes(joining.string.trim_start_matches("pconf1:"))?)?;
+    keys.push(invitation["token"].as_str().context("an invitation has a token")?.to_owned());
+    secrets.extend(joining.secrets()?);
+
+    let Lines { to_leader, to_follower, .. } = &joining.lines;
+    ensure!(to_leader.questions("POST /enroll") >= 1 && to_leader.questions(FILES) >= 11);
+    let recorded = [to_leader.recorded(), to_follower.recorded()].concat().concat();
+    for text in secrets.iter().chain(&keys).chain([&joining.string]) {
+        assert_eq!(shows(&recorded, text.as_bytes()), None, "{text}");
+    }
+    for key in &keys {
+        assert_eq!(shows(&recorded, &key_bytes(key)?), None, "the bytes of {key}");
+    }
+    // What is public is seen: the search sees something. The token, the first key and the next one were all used.
+    ensure!(shows(&recorded, b"/conf/app").is_some());
+    for version in 1..=3 {
+        ensure!(shows(&recorded, format!("keyid=\"a.{version}\"").as_bytes()).is_some(), "a.{version} was not used");
+    }
+    Ok(())
 }
 
 /// Where a message is spoilt, which one, and how.
