@@ -47,8 +47,8 @@ pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>) -> Result<
         "{dir}/platform.json       {platform}\n\
          {dir}/config-leader.json  {config}\n\
          {dir}/secrets/            {secrets} made\n\n\
-         Next: edit platform.json, then `config-leader check` and `config-leader serve`; then `config-leader machine add NAME\n\
-         --role ROLE` for each of its {machines} machines tells what to run there.\n"
+         Next: edit platform.json, then `config-leader check` and `config-leader serve`.\n\
+         `config-leader machine add NAME --role ROLE` tells what to run on each of its {machines} machines.\n"
     );
     Ok(Said { text, json: json!({ "ok": true, "platformWritten": is_new, "secretsMade": secrets }) })
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::body::Body;
@@ -33,6 +34,8 @@ use crate::server::status::StatusBoard;
 
 /// A report names files and containers of one machine.
 const LONGEST_REPORT: usize = 1 << 20;
+/// How long a machine that joins waits for the platform in which it was just declared.
+const DECLARED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where requests arrive.
 pub(crate) struct Desk {
@@ -160,8 +163,7 @@ impl Desk {
         if *request.method() != Method::POST {
             return Err(Code::MethodNotAllowed.into());
         }
-        let current = Arc::clone(&self.newest.borrow());
-        let Addresses { follower, root, .. } = current.addresses.get(request.machine()).cloned().unwrap_or_default();
+        let Addresses { follower, root, .. } = self.addresses(request.machine()).await?;
         let welcome = Welcome { authorities: self.authority.clone(), root, urls: follower.into_iter().collect() };
         let desk = Arc::clone(self);
         let enrolling = tokio::task::spawn_blocking(move || {
@@ -169,6 +171,18 @@ impl Desk {
             enrol(&desk.folder, &desk.keys, &request, from, welcome, alarm)
         });
         enrolling.await.unwrap_or_else(|_| Err(Code::Internal.into()))
+    }
+
+    /// What is known of a machine that was perhaps declared a moment ago. Without it a follower would not know where its files
+    /// go.
+    async fn addresses(&self, machine: &MachineName) -> Result<Addresses, Problem> {
+        let mut newest = self.newest.clone();
+        let declared = newest.wait_for(|current| current.addresses.contains_key(machine));
+        let current = match tokio::time::timeout(DECLARED_WITHIN, declared).await {
+            Ok(Ok(current)) => Arc::clone(&current),
+            _ => return Err(Code::Starting.into()),
+        };
+        Ok(current.addresses.get(machine).cloned().unwrap_or_default())
     }
 
     /// Somebody uses a string that somebody else has used. Told once: whoever does it again has nothing new to say.

@@ -101,13 +101,21 @@ impl World {
         let folder = Folder::open(held.path(), None)?;
         let (trigger, shutdown) = Shutdown::by_hand();
         let hands = Hands::default();
-        let (clock, served) = (hands.clock(0), folder.clone());
-        // On a thread and a runtime of its own, as a daemon has them.
-        let running = tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(super::serve_by(clock, served, listener, shutdown))
-        });
+        let running = run(&hands, &folder, listener, shutdown);
         Ok(Self { held, folder, address, hands, trigger, running })
+    }
+
+    /// Ends the leader and starts it again, as an upgrade does.
+    async fn restart(mut self) -> Result<Self> {
+        self.trigger.pull();
+        self.running.await??;
+        // What its clock was ahead of is remembered, and is over by now.
+        self.hands.ahead(20);
+        let (trigger, shutdown) = Shutdown::by_hand();
+        let listener = TcpListener::bind(self.address)?;
+        self.running = run(&self.hands, &self.folder, listener, shutdown);
+        self.trigger = trigger;
+        Ok(self)
     }
 
     /// Ends the leader and says whether it went well.
@@ -232,6 +240,15 @@ impl World {
         let entries = crate::audit::entries(&self.folder)?.into_iter();
         Ok(entries.map(|entry| format!("{} {}", entry.what, entry.object)).collect())
     }
+}
+
+/// A leader on a thread and a runtime of its own, as a daemon has them.
+fn run(hands: &Hands, folder: &Folder, listener: TcpListener, shutdown: Shutdown) -> JoinHandle<Result<()>> {
+    let (clock, folder) = (hands.clock(0), folder.clone());
+    tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(super::serve_by(clock, folder, listener, shutdown))
+    })
 }
 
 fn code(answer: &Answer) -> Option<Code> {

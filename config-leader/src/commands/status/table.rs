@@ -22,7 +22,9 @@ pub(super) fn table(status: &Value) -> String {
             text(&machine["lastContact"]).split('.').next().unwrap_or_default().trim_end_matches('Z').to_owned(),
             report.as_ref().map_or("has not reported yet".to_owned(), state),
         ]);
-        reports.extend(report.map(|report| (name, report)));
+        let alarm = alarm(&machine["alarm"]);
+        let lines: Vec<String> = alarm.into_iter().chain(report.iter().flat_map(details)).collect();
+        reports.push((name, lines));
     }
     let widths: Vec<usize> =
         (0..4).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default()).collect();
@@ -33,9 +35,9 @@ pub(super) fn table(status: &Value) -> String {
         shown += cells.collect::<Vec<_>>().join("  ").trim_end();
         shown.push('\n');
     }
-    for (name, report) in reports {
+    for (name, lines) in reports {
         let mut label = name.as_str();
-        for line in details(&report) {
+        for line in lines {
             // A blank line goes before the first one of a machine.
             let before = if label.is_empty() { "" } else { "\n" };
             shown += before;
@@ -71,6 +73,12 @@ fn state(report: &Report) -> String {
         count => state += &format!(", drift: {count}"),
     }
     state
+}
+
+/// Somebody has used a machine's string to join after somebody else.
+fn alarm(alarm: &Value) -> Option<String> {
+    let (at, from) = (alarm["at"].as_str()?, alarm["from"].as_str()?);
+    Some(format!("ALARM: somebody at {from} used its string to join at {at}, which was used before: who has enrolled?"))
 }
 
 /// Why a machine is not where it should be, line by line.
@@ -147,7 +155,10 @@ mod tests {
                     json!({ "state": "suspended", "running": "1.7", "reason": "moving the disks" }))),
                 "reg-slave": machine("reg-slave", &at(
                     json!({ "state": "refused", "revision": "1.8", "running": "1.7", "reason": "`nginx -t` failed:\n[emerg] no" }))),
-                "web": { "role": "static", "desired": "1.8", "lastContact": null, "report": null },
+                "web": {
+                    "role": "static", "desired": "1.8", "lastContact": null, "report": null,
+                    "alarm": { "key": 1, "at": "2026-01-02T03:04:05Z", "from": "10.8.0.66" },
+                },
             },
         });
         assert_eq!(
@@ -179,6 +190,8 @@ mod tests {
              \n\
              reg-slave  `nginx -t` failed:\n           \
                         [emerg] no\n\
+             \n\
+             web        ALARM: somebody at 10.8.0.66 used its string to join at 2026-01-02T03:04:05Z, which was used before: who has enrolled?\n\
              \n\
              the inputs are broken (1): `config-leader check` tells where\n"
         );

@@ -80,6 +80,32 @@ async fn who_enrols_anew_ends_the_keys_from_before() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_starts_again_knows_its_guests_and_its_keys() -> Result<()> {
+    let world = World::of(&["a"], &json!({}))?;
+    let string = world.invite("a", false).await?;
+    let first = opened(&string, 1, &world.join(&string, 1).await?)?;
+    let world = world.restart().await?;
+    assert_eq!(opened(&string, 1, &world.join(&string, 1).await?)?, first);
+    assert_eq!(code(&world.join(&string, 2).await?), Some(Code::EnrolmentSpent));
+    let keys = derived("a", first.version, &first.key)?;
+    world.bundle(&keys).await?;
+    world.machine(MachineCommand::RotateKey { name: None, all: true }).await?;
+    let world = world.restart().await?;
+    let (bundle, _) = world.bundle(&keys).await?;
+    let next = bundle.control.as_ref().and_then(|control| control.next_key.clone()).context("a key is announced")?;
+    let next = derived("a", next.version, &next.key)?;
+    world.bundle(&next).await?;
+    let world = world.restart().await?;
+    world.bundle(&keys).await?;
+    world.bundle(&next).await?;
+    world.hands.ahead(24 * 3600);
+    let world = world.restart().await?;
+    assert!(matches!(world.ask(&keys, "app", None).await, Err(CallError::Stranger { .. })));
+    world.bundle(&next).await?;
+    world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_followers_enrol_at_once_while_the_disk_fails_and_each_has_one_key_of_its_own() -> Result<()> {
     let names: Vec<String> = (0..50).map(|number| format!("m{number}")).collect();
     let world = Arc::new(World::of(&names.iter().map(String::as_str).collect::<Vec<_>>(), &json!({}))?);
