@@ -527,6 +527,21 @@ async fn a_recorded_request_is_refused_and_never_handled_twice() -> anyhow::Resu
 }
 
 #[tokio::test]
+async fn a_recorded_request_is_refused_in_the_next_life_too() -> anyhow::Result<()> {
+    let (leader, _, heard) = tapped(Tamper::Nothing).await;
+    assert_eq!(client().get(&leader, "/conf/core", HeaderMap::new()).await?.status, StatusCode::OK);
+    let recorded = heard.lock().unwrap().clone();
+    let (listener, next_life) = listen().await;
+    let (_folder, state) = state();
+    let authorities = [leader.origin()].into_iter().collect();
+    start(listener, authorities, (Direction::ToLeader, Clock::system()), &state, echo);
+    let answer = raw(address(&next_life), &recorded).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(answer.contains("\"code\":\"clock_skew\"") && answer.contains("signature: res=:"), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_answer_that_was_changed_or_cut_on_its_way_is_no_answer() {
     fn another_machine(answer: Vec<u8>) -> Vec<u8> {
         String::from_utf8(answer).unwrap().replace("co1 ", "co2 ").into_bytes()

@@ -17,7 +17,7 @@ pub enum Cause {
     /// A header that counts is not plain text.
     #[error("the `{0}` header is not ASCII text")]
     NotAscii(&'static str),
-    /// Not a structured field, or not in its one canonical form.
+    /// Not of its one form.
     #[error("the `{0}` header is not in canonical form")]
     NotCanonical(&'static str),
     /// Another label, or several.

@@ -1,14 +1,14 @@
 //! The parameters of a signature: when, with which key, and once only.
 //!
 //! Their order and types are fixed, and the text has to be what we would have written ourselves: of all spellings of one
-//! value exactly one is accepted, so no second signature can be made out of a first.
+//! value exactly one is accepted, so no second signature can be made out of a first. A parser of structured fields (RFC
+//! 8941) is therefore not needed: it would read much, before anybody is known, that is refused afterwards.
 
 use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sfv::{BareItem, Dictionary, FieldType as _, ListEntry, Parser};
 
 use super::cause::Cause;
 use crate::keys::KeyId;
@@ -86,72 +86,43 @@ impl fmt::Display for ResponseParameters {
 impl RequestParameters {
     /// Reads a `Signature-Input` that has to cover exactly `covered`.
     pub(super) fn parse(input: &str, covered: &str) -> Result<Self, Cause> {
-        let items = items(input, "req", covered)?;
-        let [created, expires, nonce, _, key_id, _] =
-            named(&items, ["created", "expires", "nonce", "alg", "keyid", "tag"])?;
-        let parsed = Self {
-            created: seconds(&created)?,
-            expires: seconds(&expires)?,
-            nonce: string(&nonce)?.parse().map_err(|_| Cause::Parameters)?,
-            key_id: string(&key_id)?.parse().map_err(|_| Cause::Parameters)?,
-        };
-        as_we_write_it(input, "req", covered, &parsed)?;
-        Ok(parsed)
+        Self::read(parameters(input, "req", covered)?).ok_or(Cause::Parameters)
+    }
+
+    fn read(parameters: &str) -> Option<Self> {
+        let (created, rest) = parameters.strip_prefix(";created=")?.split_once(";expires=")?;
+        let (expires, rest) = rest.split_once(";nonce=\"")?;
+        let (nonce, rest) = rest.split_once("\";alg=\"hmac-sha256\";keyid=\"")?;
+        let key_id = rest.strip_suffix("\";tag=\"pconf-v1\"")?.parse().ok()?;
+        Some(Self { created: seconds(created)?, expires: seconds(expires)?, nonce: nonce.parse().ok()?, key_id })
     }
 }
 
 impl ResponseParameters {
     /// Reads a `Signature-Input` that has to cover exactly `covered`.
     pub(super) fn parse(input: &str, covered: &str) -> Result<Self, Cause> {
-        let items = items(input, "res", covered)?;
-        let [created, _, key_id, _] = named(&items, ["created", "alg", "keyid", "tag"])?;
-        let parsed =
-            Self { created: seconds(&created)?, key_id: string(&key_id)?.parse().map_err(|_| Cause::Parameters)? };
-        as_we_write_it(input, "res", covered, &parsed)?;
-        Ok(parsed)
+        Self::read(parameters(input, "res", covered)?).ok_or(Cause::Parameters)
+    }
+
+    fn read(parameters: &str) -> Option<Self> {
+        let (created, rest) = parameters.strip_prefix(";created=")?.split_once(";alg=\"hmac-sha256\";keyid=\"")?;
+        let key_id = rest.strip_suffix("\";tag=\"pconf-v1\"")?.parse().ok()?;
+        Some(Self { created: seconds(created)?, key_id })
     }
 }
 
-fn items(input: &str, label: &'static str, covered: &str) -> Result<sfv::Parameters, Cause> {
-    const NAME: &str = "signature-input";
+/// What follows the covered list in an input of one member, of that label.
+fn parameters<'a>(input: &'a str, label: &'static str, covered: &str) -> Result<&'a str, Cause> {
     if input.len() > LONGEST_INPUT {
-        return Err(Cause::TooLong(NAME));
+        return Err(Cause::TooLong("signature-input"));
     }
-    let fields: Dictionary = Parser::new(input).parse().map_err(|_| Cause::NotCanonical(NAME))?;
-    if fields.serialize().as_deref() != Some(input) {
-        return Err(Cause::NotCanonical(NAME));
-    }
-    match fields.into_iter().collect::<Vec<_>>().as_mut_slice() {
-        [(key, ListEntry::InnerList(list))] if key.as_str() == label => {
-            // The text is canonical, so what it covers can be compared as text.
-            let rest = input.strip_prefix(label).and_then(|rest| rest.strip_prefix('='));
-            match rest.and_then(|rest| rest.strip_prefix(covered)) {
-                Some(_) => Ok(std::mem::take(&mut list.params)),
-                None => Err(Cause::Components(covered.to_owned())),
-            }
-        }
-        _ => Err(Cause::Label(label)),
-    }
+    let member = input.strip_prefix(label).and_then(|rest| rest.strip_prefix('=')).ok_or(Cause::Label(label))?;
+    member.strip_prefix(covered).ok_or_else(|| Cause::Components(covered.to_owned()))
 }
 
-fn named<const N: usize>(items: &sfv::Parameters, names: [&str; N]) -> Result<[BareItem; N], Cause> {
-    if !items.keys().map(|key| key.as_str()).eq(names) {
-        return Err(Cause::Parameters);
-    }
-    let values: Vec<BareItem> = items.values().cloned().collect();
-    values.try_into().map_err(|_| Cause::Parameters)
-}
-
-fn seconds(item: &BareItem) -> Result<UnixSeconds, Cause> {
-    let seconds = item.as_integer().and_then(|integer| u64::try_from(i64::from(integer)).ok());
-    seconds.map(UnixSeconds).ok_or(Cause::Parameters)
-}
-
-fn string(item: &BareItem) -> Result<String, Cause> {
-    item.as_string().map(|text| text.as_str().to_owned()).ok_or(Cause::Parameters)
-}
-
-/// Settles `alg`, `tag` and every question of spelling at once.
-fn as_we_write_it(input: &str, label: &str, covered: &str, parsed: &impl fmt::Display) -> Result<(), Cause> {
-    if input == format!("{label}={covered}{parsed}") { Ok(()) } else { Err(Cause::Parameters) }
+/// An integer (RFC 8941 section 3.3.1) that is a time, in its one spelling.
+fn seconds(text: &str) -> Option<UnixSeconds> {
+    let is_canonical = text == "0" || !text.starts_with('0');
+    let is_whole = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_canonical && is_whole { text.parse().ok().map(UnixSeconds) } else { None }
 }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part of this module")]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
@@ -24,12 +24,16 @@ pub fn keys(id: &str) -> Arc<Keys> {
 
 /// Knows `core-a.1` only.
 pub fn core_a(id: &KeyId) -> Option<Arc<Keys>> {
-    (id.to_string() == "core-a.1").then(|| keys("core-a.1"))
+    static KEYS: LazyLock<Arc<Keys>> = LazyLock::new(|| keys("core-a.1"));
+    (id == KEYS.id()).then(|| Arc::clone(&KEYS))
 }
 
 pub fn authorities() -> Authorities {
-    let origins = ["http://leader.internal:7443", "http://leader.internal", "http://core-a.internal:7444"];
-    origins.map(|origin| origin.parse::<Origin>().unwrap()).iter().collect()
+    static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| {
+        let origins = ["http://leader.internal:7443", "http://leader.internal", "http://core-a.internal:7444"];
+        origins.map(|origin| origin.parse::<Origin>().unwrap()).iter().collect()
+    });
+    AUTHORITIES.clone()
 }
 
 pub fn direction(exchange: &Value) -> Direction {
