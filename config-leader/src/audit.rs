@@ -115,6 +115,28 @@ pub(crate) fn verify(folder: &Folder) -> anyhow::Result<Result<u64, Tampered>> {
     judge(&key, &text(folder)?, recorded.as_ref())
 }
 
+/// Binds the entries to this folder's vault, where they were bound with `old` before: the leader was carried here. `false`
+/// where somebody had changed them; then they stay as they are, to be found out.
+pub(crate) fn rebind(folder: &Folder, old: &[u8]) -> anyhow::Result<bool> {
+    let recorded: Option<Head> = folder.sealed(HEAD)?.map(|head| serde_json::from_slice(&head)).transpose()?;
+    let Ok(old) = old.try_into().map(|old| Key(Zeroizing::new(old))) else { return Ok(false) };
+    if judge(&old, &text(folder)?, recorded.as_ref())?.is_err() {
+        return Ok(false);
+    }
+    let key = Key::of(folder)?;
+    let (mut lines, mut mac, mut seq) = (String::new(), String::new(), 0);
+    for mut entry in entries(folder)? {
+        entry.mac = key.mac(&mac, &entry)?;
+        lines = lines + &serde_json::to_string(&entry)? + "\n";
+        (mac, seq) = (entry.mac, entry.seq);
+    }
+    if seq > 0 {
+        pconf_files::write_state(&path(folder), lines.as_bytes())?;
+        folder.vault()?.write(HEAD, &serde_json::to_vec(&Head { seq, mac })?)?;
+    }
+    Ok(true)
+}
+
 fn judge(key: &Key, text: &str, recorded: Option<&Head>) -> anyhow::Result<Result<u64, Tampered>> {
     let mut before = String::new();
     let mut seq = 0;

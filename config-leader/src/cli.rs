@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use pconf_names::{MachineName, RevisionId, RoleName};
+use pconf_platform::SecretId;
 use serde::{Deserialize, Serialize};
 
 use crate::span::Span;
@@ -17,7 +18,7 @@ use crate::tokens::Scope;
     version,
     propagate_version = true,
     after_help = "Exit codes: 0 done · 1 failed · 2 invalid input (platform.json, a template, a secret)\n\n\
-                  First steps:\n  config-leader init pryv        write platform.json, make secrets and keys\n  \
+                  First steps:\n  config-leader init pryv        write platform.json, make keys\n  \
                   config-leader check            see every problem at once\n  config-leader serve            publish, and follow every edit"
 )]
 pub struct Cli {
@@ -41,7 +42,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a self-documented platform.json and make secrets and keys; what is there already is kept.
+    /// Write a self-documented platform.json and make keys; what is there already is kept.
     Init {
         /// Which template set, e.g. `pryv`.
         kind: String,
@@ -63,6 +64,9 @@ pub enum Command {
     /// Declare, list or remove the machines of the platform.
     #[command(subcommand)]
     Machine(MachineCommand),
+    /// Show, bring or change secrets; carry a whole leader elsewhere.
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Let followers take the published revision although it empties, doubles or loses much of what they have.
     ///
     /// Followers hold such a revision back; `status` tells which and why. The word is for this revision and no later one.
@@ -195,6 +199,56 @@ pub enum TokenCommand {
     Revoke {
         /// Its id or its name.
         token: String,
+    },
+}
+
+/// Commands about secrets. A value is called `NAME`, `NAME@MACHINE` or `NAME@role:ROLE`.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Print all about the secrets but their values, and how far rotations have come.
+    List,
+    /// Print one value.
+    Show {
+        /// What it is called, e.g. `core_system_key` or `sso_cookie_sign_secret@co1`.
+        #[arg(value_name = "NAME")]
+        id: SecretId,
+    },
+    /// Bring a value: from a file, from standard input, or from the variable `SECRET_<NAME>` of the environment.
+    ///
+    /// One line end at its end is no part of it. A certificate is its chain and its key in one text (PEM). Where the value
+    /// before is in use and may overlap with the new one, this begins a rotation.
+    Set {
+        /// What it is called.
+        #[arg(value_name = "NAME")]
+        id: SecretId,
+        /// The file; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        from_file: Option<PathBuf>,
+        /// What is lost with the old value, in the words of the template set, where it warns of that.
+        #[arg(long, value_name = "TEXT")]
+        confirm_loss: Option<String>,
+    },
+    /// Make another value: at once, or, where its plan says so, with a time in which both are accepted.
+    Rotate {
+        /// What it is called.
+        #[arg(value_name = "NAME")]
+        id: SecretId,
+        /// What is lost with the old value, in the words of the template set, where it warns of that.
+        #[arg(long, value_name = "TEXT")]
+        confirm_loss: Option<String>,
+    },
+    /// Write this whole leader into one file under a passphrase: `CONFIG_LEADER_EXPORT_PASSPHRASE`, else it is asked for.
+    Export {
+        /// The file, which is made.
+        file: PathBuf,
+    },
+    /// Restore a leader out of such a file, into an empty folder (`--dir`); or take values out of a SOPS file.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// It is a SOPS file: an object of NAME: value, which your own `sops` opens.
+        #[arg(long)]
+        sops: bool,
     },
 }
 

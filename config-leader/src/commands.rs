@@ -7,6 +7,7 @@ pub(crate) mod epoch;
 mod init;
 pub(crate) mod machine;
 mod render;
+pub(crate) mod secret;
 mod serve;
 pub(crate) mod status;
 pub(crate) mod token;
@@ -15,6 +16,11 @@ use crate::cli::{Cli, Command, MachineCommand};
 use crate::folder::Folder;
 use crate::orders::{Order, give};
 use crate::terminal::{Failure, Terminal};
+
+#[cfg(test)]
+pub(crate) use check::run as check;
+#[cfg(test)]
+pub(crate) use init::run as init;
 
 /// Runs the command that was typed.
 pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
@@ -28,6 +34,7 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
             machine::identity::write(&name, &out, || give(&folder, Order::Machine(order)))
         }
         Command::Machine(command) => give(&folder, Order::Machine(command)),
+        Command::Secret(command) => secret::run(&folder, command),
         Command::Accept { revision } => give(&folder, Order::Accept(revision)),
         Command::Epoch(command) => give(&folder, Order::Epoch(command)),
         Command::Audit(command) => give(&folder, Order::Audit(command)),

@@ -28,7 +28,7 @@ use crate::passphrase;
 
 /// What problems call the file that the admin edits.
 pub(crate) const PLATFORM: &str = "platform.json";
-const CONFIG: &str = "config-leader.json";
+pub(crate) const CONFIG: &str = "config-leader.json";
 
 /// The leader's folder with its configuration read.
 #[derive(Debug, Clone)]

@@ -4,34 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use pconf_platform::{PlatformFile, Problem, SecretKind, Sources};
-use pconf_publish::{Evaluation, WantedSecret, evaluate, look, wanted_secrets};
-use pconf_render::{Scene, SecretValues, TemplateSet};
+use pconf_names::{MachineName, RevisionId};
+use pconf_platform::{PlatformFile, Problem, SecretId, Sources};
+use pconf_publish::{WantedSecret, evaluate, wanted_secrets};
+use pconf_render::{RenderedMachine, Scene, SecretValues, TemplateSet};
 
 use crate::folder::{Folder, PLATFORM};
+use crate::secrets::{self, Fresh, Kept, Purpose, SecretsFailure, Stored};
+use crate::templates;
 use crate::terminal::Failure;
-use crate::{secrets, templates};
-
-/// What becomes of secrets that do not exist yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// They are made and kept.
-    Keep,
-    /// As `Keep`, but for certificates: they follow from settings that are about to be edited.
-    KeepRandom,
-    /// They are made for this one look; nothing is written.
-    Imagine,
-}
-
-impl Missing {
-    fn is_kept(self, wanted: &WantedSecret) -> bool {
-        match self {
-            Self::Keep => true,
-            Self::KeepRandom => !matches!(wanted.kind, SecretKind::Certificate { .. }),
-            Self::Imagine => false,
-        }
-    }
-}
 
 /// Reads inputs; the set of the last reading is used again while its files are the same.
 #[derive(Default)]
@@ -46,46 +27,64 @@ struct LoadedSet {
     set: Arc<TemplateSet>,
 }
 
-/// A platform that was read and checked.
-pub(crate) struct Inputs {
+/// A platform that was read and checked, without its secrets.
+pub(crate) struct Looked {
     pub(crate) set: Arc<TemplateSet>,
     pub(crate) scene: Scene,
-    pub(crate) secrets: SecretValues,
+    /// Every value of a secret that its machines need.
+    pub(crate) wanted: Vec<WantedSecret>,
     pub(crate) text: String,
 }
 
+/// A platform with all its secrets, some of which may not be durable yet.
+pub(crate) struct Inputs {
+    pub(crate) looked: Looked,
+    pub(crate) kept: Kept,
+    fresh: Vec<Fresh>,
+    pub(crate) secrets: SecretValues,
+}
+
 impl Reader {
-    /// Reads and checks the folder's platform, and makes the secrets that it wants.
-    pub(crate) fn read(&mut self, folder: &Folder, missing: Missing) -> Result<Inputs, Failure> {
-        self.read_as(folder, read_platform(folder)?, missing)
+    /// Reads and checks the folder's platform, and makes the secrets that it lacks, in memory.
+    pub(crate) fn read(&mut self, folder: &Folder, purpose: Purpose) -> Result<Inputs, Failure> {
+        self.look(folder)?.with_secrets(folder, purpose)
     }
 
-    /// As [`Reader::read`], as if `text` were the folder's platform.
-    pub(crate) fn read_as(&mut self, folder: &Folder, text: String, missing: Missing) -> Result<Inputs, Failure> {
-        let mut sources = Sources::new();
-        sources.insert(PLATFORM, text.clone());
-        let invalid = |problems: Vec<Problem>, sources: &Sources| Failure::Invalid {
-            problems,
-            sources: Box::new(sources.clone()),
-        };
+    /// Reads and checks the folder's platform.
+    pub(crate) fn look(&mut self, folder: &Folder) -> Result<Looked, Failure> {
+        self.look_at(folder, read_platform(folder)?)
+    }
 
-        let file = PlatformFile::parse(PLATFORM, &text).map_err(|problems| invalid(problems, &sources))?;
-        let kind = file.kind().map_err(|problem| invalid(vec![problem], &sources))?.to_owned();
+    /// As [`Reader::look`], as if `text` were the folder's platform.
+    pub(crate) fn look_at(&mut self, folder: &Folder, text: String) -> Result<Looked, Failure> {
+        let (file, set) = self.parse(folder, &text)?;
+        let all_sources = || sources_of(&set, &text);
+        let invalid = |problems| Failure::Invalid { problems, sources: Box::new(all_sources()) };
+        let scene = set.check(&file).and_then(|platform| set.derive(platform)).map_err(invalid)?;
+        let wanted = wanted_secrets(&set, &scene).map_err(invalid)?;
+        Ok(Looked { set, scene, wanted, text })
+    }
+
+    /// The set of the folder's platform, whatever else is wrong with that.
+    pub(crate) fn only_set(&mut self, folder: &Folder) -> Result<Arc<TemplateSet>, Failure> {
+        Ok(self.parse(folder, &read_platform(folder)?)?.1)
+    }
+
+    fn parse(&mut self, folder: &Folder, text: &str) -> Result<(PlatformFile, Arc<TemplateSet>), Failure> {
+        let mut sources = Sources::new();
+        sources.insert(PLATFORM, text);
+        let invalid = |problems| Failure::Invalid { problems, sources: Box::new(sources.clone()) };
+        let file = PlatformFile::parse(PLATFORM, text).map_err(invalid)?;
+        let kind = file.kind().map_err(|problem| invalid(vec![problem]))?.to_owned();
         let known = templates::set_names(folder.templates())?;
         if !known.contains(&kind) {
             let message = format!("there is no template set `{kind}` in `{}`", folder.templates().display());
             let problem =
                 file.problem_at("/kind", "unknown-kind", message, format!("known kinds: {}", known.join(", ")));
-            return Err(invalid(vec![problem], &sources));
+            return Err(invalid(vec![problem]));
         }
         let set = self.set(folder, &kind, &sources)?;
-        let all_sources = || sources_of(&set, &text);
-        let scene = look(&set, PLATFORM, &text).map_err(|problems| invalid(problems, &all_sources()))?;
-        let secrets = read_secrets(folder, &set, &scene, missing).map_err(|found| match found {
-            SecretsFailure::Invalid(problems) => invalid(problems, &all_sources()),
-            SecretsFailure::Failed(error) => Failure::Failed(error),
-        })?;
-        Ok(Inputs { set, scene, secrets, text })
+        Ok((file, set))
     }
 
     fn set(&mut self, folder: &Folder, kind: &str, sources: &Sources) -> Result<Arc<TemplateSet>, Failure> {
@@ -99,49 +98,41 @@ impl Reader {
     }
 }
 
-fn read_secrets(
-    folder: &Folder,
-    set: &TemplateSet,
-    scene: &Scene,
-    missing: Missing,
-) -> Result<SecretValues, SecretsFailure> {
-    let read = || secrets::read(&folder.secrets(), set, scene).map_err(SecretsFailure::Invalid);
-    let wanted = wanted_secrets(set, scene).map_err(SecretsFailure::Invalid)?;
-    let is_missing = |one: &WantedSecret, values: &SecretValues| values.get(&one.name, one.machine.as_ref()).is_none();
-    let mut values = read()?;
-    if !wanted.iter().any(|one| is_missing(one, &values)) {
-        return Ok(values);
+impl Looked {
+    fn with_secrets(self, folder: &Folder, purpose: Purpose) -> Result<Inputs, Failure> {
+        let kept = secrets::read(folder, &self.wanted).map_err(|found| match found {
+            SecretsFailure::Invalid(problems) => self.invalid(problems),
+            SecretsFailure::Failed(error) => Failure::Failed(error),
+        })?;
+        let fresh = secrets::complete(folder, &self.wanted, &kept, purpose)?;
+        let secrets = secrets::live(&self.wanted, &kept, &fresh)?;
+        Ok(Inputs { looked: self, kept, fresh, secrets })
     }
-    let _alone = match missing {
-        Missing::Imagine => None,
-        // Alone, and looked at again: what another process made meanwhile is what counts.
-        Missing::Keep | Missing::KeepRandom => {
-            let alone = folder.lock().map_err(SecretsFailure::Failed)?;
-            values = read()?;
-            Some(alone)
-        }
-    };
-    for one in wanted.into_iter().filter(|one| is_missing(one, &values)).collect::<Vec<_>>() {
-        let value = secrets::make(&folder.secrets(), &one).map_err(SecretsFailure::Failed)?;
-        if missing.is_kept(&one) {
-            secrets::keep(&folder.secrets(), &one, &value).map_err(SecretsFailure::Failed)?;
-        }
-        values.insert(one.name, one.machine, value);
-    }
-    Ok(values)
-}
 
-enum SecretsFailure {
-    Invalid(Vec<Problem>),
-    Failed(anyhow::Error),
+    fn invalid(&self, problems: Vec<Problem>) -> Failure {
+        Failure::Invalid { problems, sources: Box::new(sources_of(&self.set, &self.text)) }
+    }
 }
 
 impl Inputs {
     /// Renders every machine.
-    pub(crate) fn evaluate(self) -> Result<Evaluation, Failure> {
-        let Self { set, scene, secrets, text } = self;
-        evaluate(&set, scene, &secrets)
-            .map_err(|problems| Failure::Invalid { problems, sources: Box::new(sources_of(&set, &text)) })
+    pub(crate) fn evaluate(&self) -> Result<BTreeMap<MachineName, RenderedMachine>, Failure> {
+        let Looked { set, scene, .. } = &self.looked;
+        evaluate(set, scene, &self.secrets).map_err(|problems| self.looked.invalid(problems))
+    }
+
+    /// Makes the secrets durable, because what was rendered with them is good; `revision` is the one that it becomes.
+    /// `false` where somebody else has changed one meanwhile, and everything has to be read again.
+    pub(crate) fn keep_secrets(&self, folder: &Folder, revision: Option<RevisionId>) -> anyhow::Result<bool> {
+        secrets::keep(folder, &self.kept, &self.fresh, revision)
+    }
+
+    /// The same platform as if a value were another.
+    pub(crate) fn with(mut self, id: &SecretId, stored: &Stored) -> anyhow::Result<Self> {
+        self.fresh.retain(|fresh| fresh.id() != id);
+        self.kept.insert(id.clone(), stored.clone());
+        self.secrets = secrets::live(&self.looked.wanted, &self.kept, &self.fresh)?;
+        Ok(self)
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::cli::{AuditCommand, EpochCommand, MachineCommand, TokenCommand};
 use crate::commands;
+use crate::commands::secret::SecretOrder;
 use crate::folder::Folder;
 use crate::terminal::{Failure, Refusal, Said};
 use crate::tokens::Scope;
@@ -33,6 +34,8 @@ pub(crate) enum Order {
     Machine(MachineCommand),
     /// See [`crate::cli::Command::Token`].
     Token(TokenCommand),
+    /// See [`crate::cli::Command::Secret`].
+    Secret(SecretOrder),
     /// What was heard of every machine; only a running leader knows.
     Status,
 }
@@ -110,6 +113,7 @@ pub(crate) fn carry_out(folder: &Folder, order: Order, actor: &Actor) -> Result<
         Order::Epoch(command) => commands::epoch::run(folder, &command, actor),
         Order::Machine(command) => commands::machine::run(folder, command, actor),
         Order::Token(command) => commands::token::run(folder, command, actor),
+        Order::Secret(order) => commands::secret::carry_out(folder, order, actor),
         Order::Status => Err(anyhow::anyhow!(
             "no leader runs for `{}`: start it with `config-leader serve`",
             folder.path().display()
@@ -138,6 +142,7 @@ impl Order {
             Self::Audit(_) => "audit",
             Self::Epoch(_) => "epoch",
             Self::Machine(_) => "machine",
+            Self::Secret(order) => order.name(),
             Self::Status => "status",
             Self::Token(_) => "token",
         }
@@ -146,7 +151,10 @@ impl Order {
     /// Which scope a token has to have.
     pub(crate) fn scope(&self) -> Scope {
         match self {
-            Self::Status | Self::Audit(_) | Self::Machine(MachineCommand::List) => Scope::Read,
+            Self::Status | Self::Audit(_) | Self::Machine(MachineCommand::List) | Self::Secret(SecretOrder::List) => {
+                Scope::Read
+            }
+            Self::Secret(_) => Scope::Secrets,
             Self::Machine(_) => Scope::Machines,
             Self::Accept(_) | Self::Epoch(_) | Self::Token(_) => Scope::Admin,
         }

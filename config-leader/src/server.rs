@@ -97,7 +97,7 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
         async move { carrier.carry_out(asked).await }
     };
     let ordering = pconf_daemon::serve_control(&socket, shutdown.clone(), ordered);
-    let publishing = publisher::run(Publisher::new(folder, keys), current, shutdown.clone());
+    let publishing = publisher::run(Publisher::new(folder, keys, board), current, shutdown.clone());
     // Each of them ends by itself when asked to; the first one that fails ends the others with it.
     let ended = tokio::try_join!(
         async { serving.await.context("the listener failed") },

@@ -185,12 +185,15 @@ impl Platform {
         set.write(&self.path("templates"))
     }
 
-    /// Saves a secret.
+    /// Brings a secret's value: `config-leader secret set`.
     pub fn write_secret(&self, name: &str, value: &str) -> Result<()> {
-        let folder = self.path("leader/secrets");
-        fs::create_dir_all(&folder)?;
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        replace(&folder.join(name), value.as_bytes())
+        let variable = format!("SECRET_{}", name.split('@').next().unwrap_or(name).to_uppercase());
+        self.command()?.args(["secret", "set", name]).env(&variable, value).succeed().map(drop)
+    }
+
+    /// A secret's value: `config-leader secret show`.
+    pub fn read_secret(&self, name: &str) -> Result<String> {
+        Ok(self.command()?.args(["secret", "show", name]).succeed()?.trim_end().to_owned())
     }
 
     /// `config-leader --dir …`.
@@ -231,6 +234,11 @@ impl Platform {
     /// Ends the leader politely; its exit code.
     pub fn stop_leader(&mut self) -> Result<Option<i32>> {
         self.leader.take().context("the leader was not started")?.end()
+    }
+
+    /// Kills the leader.
+    pub fn kill_leader(&mut self) -> Result<()> {
+        self.leader.take().context("the leader was not started")?.kill()
     }
 
     /// The running leader.

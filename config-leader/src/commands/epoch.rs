@@ -15,7 +15,7 @@ pub(crate) fn run(folder: &Folder, command: &EpochCommand, actor: &Actor) -> Res
     let _alone = folder.lock()?;
     let published = publication::read(folder)?.map_or(0, |publication| publication.revision.epoch);
     // A backup may be older than the last bump: followers tell what they run.
-    let heard = last_heard(folder)?.iter().map(|revision| revision.epoch).max().unwrap_or_default();
+    let heard = last_heard(folder)?.values().map(|revision| revision.epoch).max().unwrap_or_default();
     let before = published.max(heard).max(epoch::wanted(folder)?);
     let after = before + 1;
     audit::append(folder, actor, "epoch.bump", &after.to_string(), Change::default())?;

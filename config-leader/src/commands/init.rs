@@ -5,9 +5,10 @@ use pconf_platform::{Sources, document};
 use serde_json::json;
 
 use crate::folder::Folder;
-use crate::inputs::{Missing, Reader, load_set, read_platform};
-use crate::templates;
+use crate::inputs::{Reader, load_set, read_platform};
+use crate::orders::Actor;
 use crate::terminal::{Failure, Said};
+use crate::{secrets, templates};
 
 pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>) -> Result<Said, Failure> {
     let known = templates::set_names(folder.templates())?;
@@ -35,10 +36,9 @@ pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>) -> Result<
     }
 
     let config_is_new = folder.keep_config()?;
-    let before = count_files(&folder.secrets());
-    let inputs = Reader::default().read(folder, Missing::KeepRandom)?;
-    let machines = inputs.scene.machines().len();
-    let secrets = count_files(&folder.secrets()) - before;
+    let looked = Reader::default().look(folder)?;
+    let set = secrets::from_environment(folder, looked.set.secrets(), &Actor::here())?.len();
+    let machines = looked.scene.machines().len();
 
     let dir = folder.path().display();
     let platform = if is_new { "written: what the admin edits, every setting explained" } else { "kept as it is" };
@@ -46,11 +46,11 @@ pub(crate) fn run(folder: &Folder, kind: &str, example: Option<&str>) -> Result<
     let text = format!(
         "{dir}/platform.json       {platform}\n\
          {dir}/config-leader.json  {config}\n\
-         {dir}/secrets/            {secrets} made\n\n\
+         {dir}/secrets/            {set} taken from the environment; the others are made with the first revision\n\n\
          Next: edit platform.json, then `config-leader check` and `config-leader serve`.\n\
          `config-leader machine add NAME --role ROLE` tells what to run on each of its {machines} machines.\n"
     );
-    Ok(Said { text, json: json!({ "ok": true, "platformWritten": is_new, "secretsMade": secrets }) })
+    Ok(Said { text, json: json!({ "ok": true, "platformWritten": is_new, "secretsSet": set }) })
 }
 
 fn first_text(folder: &Folder, kind: &str, example: Option<&str>) -> Result<String, Failure> {
@@ -66,8 +66,4 @@ fn first_text(folder: &Folder, kind: &str, example: Option<&str>) -> Result<Stri
         Failure::Invalid { problems, sources: Box::new(sources) }
     };
     document(set.schema(), &file, text).map_err(invalid)
-}
-
-fn count_files(folder: &std::path::Path) -> usize {
-    std::fs::read_dir(folder).map_or(0, Iterator::count)
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::audit::{self, Change};
 use crate::cli::MachineCommand;
 use crate::folder::Folder;
-use crate::inputs::{Missing, Reader, read_platform};
+use crate::inputs::{Reader, read_platform};
 use crate::keys::{Approval, change};
 use crate::orders::Actor;
 use crate::terminal::{Failure, Said};
@@ -51,7 +51,7 @@ fn add(
         Err(error) => return Err(error.into()),
     };
     // The edited text has to be good before it replaces the admin's.
-    let scene = Reader::default().read_as(folder, edited.clone(), Missing::Imagine)?.scene;
+    let scene = Reader::default().look_at(folder, edited.clone())?.scene;
     let machine = scene.machines().get(name).context("the machine was declared and is not")?;
     let there = &machine.role;
     if there != role {
@@ -69,7 +69,7 @@ fn remove(folder: &Folder, name: &MachineName, actor: &Actor) -> Result<Said, Fa
     let _alone = folder.lock()?;
     let text = read_platform(folder)?;
     let edited = remove_machine(&text, name)?;
-    Reader::default().read_as(folder, edited.clone(), Missing::Imagine)?;
+    Reader::default().look_at(folder, edited.clone())?;
     audit::append(folder, actor, "machine.remove", name.as_str(), Change::default())?;
     change(folder, name, |ring| Ok(ring.revoke()))?;
     folder.replace_platform(&text, &edited)?;

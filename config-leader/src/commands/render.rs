@@ -9,14 +9,20 @@ use pconf_render::RenderedMachine;
 use serde_json::json;
 
 use crate::folder::Folder;
-use crate::inputs::{Missing, Reader};
+use crate::inputs::Reader;
+use crate::secrets::Purpose;
 use crate::terminal::{Failure, Said};
 
 pub(crate) fn run(folder: &Folder, out: &Path, only: Option<&MachineName>) -> Result<Said, Failure> {
-    let mut evaluation = Reader::default().read(folder, Missing::Keep)?.evaluate()?;
+    let inputs = Reader::default().read(folder, Purpose::Use)?;
+    let mut rendered = inputs.evaluate()?;
+    // What is looked at now has to be what machines get later.
+    if !inputs.keep_secrets(folder, None)? {
+        return Err(anyhow::anyhow!("a secret was changed meanwhile: run this again").into());
+    }
     if let Some(only) = only {
-        evaluation.machines.retain(|name, _| name == only);
-        if evaluation.machines.is_empty() {
+        rendered.retain(|name, _| name == only);
+        if rendered.is_empty() {
             return Err(
                 anyhow::anyhow!("no machine is called `{only}`: `config-leader machine list` shows them").into()
             );
@@ -24,7 +30,7 @@ pub(crate) fn run(folder: &Folder, out: &Path, only: Option<&MachineName>) -> Re
     }
     let mut text = String::new();
     let mut machines = serde_json::Map::new();
-    for (name, machine) in &evaluation.machines {
+    for (name, machine) in &rendered {
         write_machine(&out.join(name.as_str()), machine)?;
         text += &format!(
             "{:<16} {:<12} {} files, {} directories\n",

@@ -17,23 +17,31 @@ use tracing::{info, warn};
 use crate::audit::{self, Change};
 use crate::epoch;
 use crate::folder::Folder;
-use crate::inputs::{Missing, Reader};
+use crate::inputs::{Inputs, Reader};
 use crate::keys::KeyStore;
 use crate::orders::Actor;
 use crate::publication;
+use crate::secrets::{Purpose, rotation};
 use crate::server::current::{Addresses, Current, Published};
+use crate::server::status::StatusBoard;
 use crate::server::watcher::Watcher;
 use crate::terminal::Failure;
 
 /// Even without any hint the folder is looked at this often: events can be lost.
 const RESCAN: Duration = Duration::from_secs(30);
 
+/// So often a secret may be changed by somebody else while a revision is made.
+const MOST_TRIES: usize = 5;
+
 pub(crate) struct Publisher {
     folder: Folder,
     keys: Arc<KeyStore>,
     reader: Reader,
+    board: Arc<StatusBoard>,
     /// What the revision that is served was made of.
     rendered: Option<Seen>,
+    /// Whether a rotation of a secret waits for reports.
+    awaits_reports: bool,
 }
 
 /// Inputs without what follows from them.
@@ -86,17 +94,19 @@ pub(crate) async fn run(
             }
         }
         watcher.watch_what_is_new();
-        // Both arms are cancel-safe: events stay in their channel, and the next cycle compares content anyway.
+        let board = Arc::clone(&publisher.board);
+        // Every arm is cancel-safe: events stay in their channel, and the next cycle compares content anyway.
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
+            () = board.report_came(), if publisher.awaits_reports => {}
             _ = tokio::time::timeout(RESCAN, watcher.settled_change()) => {}
         }
     }
 }
 
 impl Publisher {
-    pub(crate) fn new(folder: Folder, keys: Arc<KeyStore>) -> Self {
-        Self { folder, keys, reader: Reader::default(), rendered: None }
+    pub(crate) fn new(folder: Folder, keys: Arc<KeyStore>, board: Arc<StatusBoard>) -> Self {
+        Self { folder, keys, reader: Reader::default(), board, rendered: None, awaits_reports: false }
     }
 
     /// Reads everything once. `None` where nothing changed that anybody has to see.
@@ -120,16 +130,36 @@ impl Publisher {
     }
 
     fn attempt(&mut self, before: &Current) -> Result<Current, Failure> {
-        let inputs = self.reader.read(&self.folder, Missing::Keep)?;
-        let addresses = addresses(&inputs.scene);
-        let seen = Seen { text: inputs.text.clone(), secrets: inputs.secrets.clone(), set: Arc::clone(&inputs.set) };
+        // Somebody who changes a secret at the same moment is no reason to fail; nobody does so for ever.
+        for _ in 0..MOST_TRIES {
+            if let Some(after) = self.try_once(before)? {
+                return Ok(after);
+            }
+        }
+        Err(anyhow::anyhow!("the secrets change faster than they can be read").into())
+    }
+
+    /// `None` where a secret was changed by somebody else meanwhile.
+    fn try_once(&mut self, before: &Current) -> Result<Option<Current>, Failure> {
+        let inputs = self.inputs()?;
+        let addresses = addresses(&inputs.looked.scene);
+        let seen = Seen {
+            text: inputs.looked.text.clone(),
+            secrets: inputs.secrets.clone(),
+            set: Arc::clone(&inputs.looked.set),
+        };
         let mut published = before.published.clone();
         let previous = before.published.as_ref().map(|published| (published.revision, published.digest));
         let epoch = epoch::wanted(&self.folder)?;
         let is_in_epoch = previous.is_some_and(|(revision, _)| revision.epoch >= epoch);
         // No work without a change: the same inputs render to the same bytes.
         if !is_in_epoch || self.rendered.as_ref() != Some(&seen) {
-            if let Some(publication) = publish(previous, epoch, inputs.evaluate()?.machines) {
+            let publication = publish(previous, epoch, inputs.evaluate()?);
+            // Good, so far: its secrets are on disk before it is.
+            if !inputs.keep_secrets(&self.folder, publication.as_ref().map(|publication| publication.revision))? {
+                return Ok(None);
+            }
+            if let Some(publication) = publication {
                 // On disk before anybody sees it: a number that was seen is never given to other bytes.
                 publication::keep(&self.folder, &publication)?;
                 let (revision, digest) = (publication.revision, publication.digest);
@@ -138,7 +168,21 @@ impl Publisher {
             }
             self.rendered = Some(seen);
         }
-        Ok(Current { published, addresses, problems: Vec::new() })
+        if let Some(published) = &published {
+            rotation::note_gates(&self.folder, &inputs.kept, published.revision)?;
+        }
+        Ok(Some(Current { published, addresses, problems: Vec::new() }))
+    }
+
+    /// The inputs, with each rotation of a secret as far as the fleet's reports let it go.
+    fn inputs(&mut self) -> Result<Inputs, Failure> {
+        let mut inputs = self.reader.read(&self.folder, Purpose::Use)?;
+        if rotation::advance(&self.folder, &inputs, |machine| self.board.runs(machine))? {
+            inputs = self.reader.read(&self.folder, Purpose::Use)?;
+        }
+        self.awaits_reports = rotation::is_under_way(&inputs.kept);
+        self.board.decide_by_reports(self.awaits_reports);
+        Ok(inputs)
     }
 
     /// The published revision with the admin's word, where that was given since.
@@ -207,3 +251,6 @@ fn problems_of(failure: &Failure) -> Vec<Value> {
         Failure::Refused(refusal) => vec![refusal.json.clone()],
     }
 }
+
+#[cfg(test)]
+mod tests;

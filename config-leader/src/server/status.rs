@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use pconf_bundle::{KeyId, Report};
+use pconf_bundle::{KeyId, Report, Verdict};
 use pconf_daemon::{Chain, Shutdown, StateError, from_state, to_state};
 use pconf_files::StateFolder;
 use pconf_names::{MachineName, RevisionId};
@@ -30,6 +31,10 @@ pub(crate) struct StatusBoard {
     heard: Mutex<BTreeMap<MachineName, Heard>>,
     state: Arc<StateFolder>,
     changed: Notify,
+    /// For the one that makes revisions.
+    reported: Notify,
+    /// Whether that one decides by reports: a follower says a thing once, so none that was taken may be lost then.
+    is_decisive: AtomicBool,
 }
 
 /// The form on disk.
@@ -78,7 +83,13 @@ impl StatusBoard {
                 BTreeMap::new()
             }),
         };
-        Ok(Self { heard: Mutex::new(heard), state, changed: Notify::new() })
+        Ok(Self {
+            heard: Mutex::new(heard),
+            state,
+            changed: Notify::new(),
+            reported: Notify::new(),
+            is_decisive: AtomicBool::new(true),
+        })
     }
 
     /// An authenticated request came.
@@ -108,15 +119,36 @@ impl StatusBoard {
     /// A report came.
     pub(crate) fn report(&self, machine: &MachineName, report: Report) {
         let now = now();
-        let mut heard = self.heard();
-        let entry = heard.entry(machine.clone()).or_default();
-        (entry.report, entry.reported_at) = (Some(report), Some(now));
+        {
+            let mut heard = self.heard();
+            let entry = heard.entry(machine.clone()).or_default();
+            (entry.report, entry.reported_at) = (Some(report), Some(now));
+        }
+        if self.is_decisive.load(Ordering::Relaxed) {
+            self.keep();
+        }
         self.changed.notify_one();
+        self.reported.notify_one();
     }
 
     /// A push was tried.
     pub(crate) fn told(&self, machine: &MachineName, error: Option<&String>) {
         self.heard().entry(machine.clone()).or_default().push_error = error.cloned();
+    }
+
+    /// What a machine is known to run, if it has reported.
+    pub(crate) fn runs(&self, machine: &MachineName) -> Option<RevisionId> {
+        runs(&self.heard().get(machine)?.report.as_ref()?.verdict)
+    }
+
+    /// Whether something is decided by the reports to come: then each is on the disk before it is answered.
+    pub(crate) fn decide_by_reports(&self, is_decisive: bool) {
+        self.is_decisive.store(is_decisive, Ordering::Relaxed);
+    }
+
+    /// Waits for the next report. Cancel-safe.
+    pub(crate) async fn report_came(&self) {
+        self.reported.notified().await;
     }
 
     /// Everything, as `status` tells it.
@@ -159,7 +191,14 @@ impl StatusBoard {
 
     fn keep(&self) {
         let bytes = to_state(&Kept { machines: self.heard().clone() });
-        let kept = bytes.map_err(anyhow::Error::from).and_then(|bytes| Ok(self.state.note(STATE, &bytes)?));
+        let write = |bytes: Vec<u8>| {
+            if self.is_decisive.load(Ordering::Relaxed) {
+                self.state.write(STATE, &bytes)
+            } else {
+                self.state.note(STATE, &bytes)
+            }
+        };
+        let kept = bytes.map_err(anyhow::Error::from).and_then(|bytes| Ok(write(bytes)?));
         if let Err(error) = kept {
             warn!(error = %Chain(error.as_ref()), "cannot keep what followers reported: a restart would forget it");
         }
@@ -170,11 +209,22 @@ impl StatusBoard {
     }
 }
 
-/// The revisions that machines ran when they last reported, in no order.
-pub(crate) fn last_heard(folder: &Folder) -> anyhow::Result<Vec<RevisionId>> {
-    let Some(bytes) = pconf_files::read_state(&folder.state().join(STATE))? else { return Ok(Vec::new()) };
-    let heard = read(&bytes).unwrap_or_default();
-    Ok(heard.values().filter_map(|heard| heard.report.as_ref()?.verdict.running()).collect())
+/// What machines ran when they last reported.
+pub(crate) fn last_heard(folder: &Folder) -> anyhow::Result<BTreeMap<MachineName, RevisionId>> {
+    let Some(bytes) = pconf_files::read_state(&folder.state().join(STATE))? else { return Ok(BTreeMap::new()) };
+    let heard = read(&bytes).unwrap_or_default().into_iter();
+    Ok(heard.filter_map(|(machine, heard)| Some((machine, runs(&heard.report?.verdict)?))).collect())
+}
+
+/// The oldest revision that the machine may have files of.
+fn runs(verdict: &Verdict) -> Option<RevisionId> {
+    match verdict {
+        // On its way from one to the other, whichever of them is the older one.
+        Verdict::Unfinished { revision, running, .. } => running.map(|running| running.min(*revision)),
+        Verdict::Running { .. } | Verdict::Refused { .. } | Verdict::RolledBack { .. } | Verdict::Suspended { .. } => {
+            verdict.running()
+        }
+    }
 }
 
 /// When each machine was last heard, RFC 3339.

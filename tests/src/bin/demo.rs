@@ -25,7 +25,9 @@ fn main() -> Result<()> {
     };
     let mut platform = on_this_host(engine.as_ref())?;
     println!("platform   {}", platform.file().display());
-    println!("           from `config-leader init pryv`: its secrets and keys were made a moment ago");
+    println!(
+        "           from `config-leader init pryv`: its keys were made a moment ago, its secrets come with the first revision"
+    );
 
     let started = Instant::now();
     platform.start()?;

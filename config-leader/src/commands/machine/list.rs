@@ -9,14 +9,14 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::folder::Folder;
-use crate::inputs::{Inputs, Missing, Reader};
+use crate::inputs::Reader;
 use crate::keys::{Held, KeyRing, KeyVersion, State};
 use crate::server::last_contacts;
 use crate::span::Span;
 use crate::terminal::{Failure, Said};
 
 pub(super) fn list(folder: &Folder) -> Result<Said, Failure> {
-    let Inputs { scene, .. } = Reader::default().read(folder, Missing::Imagine)?;
+    let scene = Reader::default().look(folder)?.scene;
     let now = Clock::system().now();
     let (rings, _) = KeyRing::default().reread(folder, now);
     let contacts: BTreeMap<MachineName, String> = last_contacts(folder)?;

@@ -33,5 +33,8 @@ pub use platform::{Machine, Platform};
 pub use problem::{Problem, Related, Sources};
 pub use role::{Attributes, Count, ManagedDirectory, RoleManifest};
 pub use schema::Schema;
-pub use secrets::{InvalidSecretName, Secret, SecretKind, SecretName, SecretScope, SecretsManifest};
+pub use secrets::{
+    DhGroup, InvalidSecretId, InvalidSecretName, Rotation, Secret, SecretId, SecretKind, SecretName, SecretOwner,
+    SecretScope, SecretsManifest,
+};
 pub use show::{render_text, to_json};

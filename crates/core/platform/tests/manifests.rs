@@ -5,7 +5,7 @@ mod common;
 
 use common::{check, roles, schema, shown};
 use pconf_names::OnChange;
-use pconf_platform::{Problem, RoleManifest, Schema, SecretKind, SecretScope, SecretsManifest};
+use pconf_platform::{DhGroup, Problem, RoleManifest, Rotation, Schema, SecretKind, SecretScope, SecretsManifest};
 
 const ROLE: &str = r#"{
   "description": "a machine that keeps data", // for people
@@ -105,12 +105,16 @@ fn secrets_are_declared_with_their_readers() {
     let seen: Vec<_> =
         manifest.secrets.iter().map(|(name, secret)| (name.as_str(), secret.kind.clone(), secret.scope)).collect();
     let names = vec!["*.{{ settings.domain }}".to_owned()];
+    let random = |length: usize| {
+        let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789".to_owned();
+        SecretKind::Random { length, alphabet }
+    };
     assert_eq!(
         seen,
         [
-            ("core_system_key", SecretKind::Random { length: 32 }, SecretScope::Platform),
+            ("core_system_key", random(32), SecretScope::Platform),
             ("smtp_password", SecretKind::External, SecretScope::Platform),
-            ("sso_cookie_sign_secret", SecretKind::Random { length: 64 }, SecretScope::Machine),
+            ("sso_cookie_sign_secret", random(64), SecretScope::Machine),
             ("tls", SecretKind::Certificate { names }, SecretScope::Platform),
         ]
     );
@@ -170,6 +174,54 @@ fn a_broken_manifest_is_shown_like_a_broken_platform() {
             &secrets,
             "{ \"a\": { \"description\": \"x\", \"kind\": \"external\", \"length\": 32, \"roles\": [\"core\"] },\n  \"b\": { \"description\": \"x\", \"kind\": \"random\", \"names\": [\"x\"], \"roles\": [\"cor\"] },\n  \"c\": { \"description\": \"x\", \"kind\": \"certificate\", \"roles\": [\"core\"] } }".to_owned(),
         ),
+        (
+            "every field with a kind that it is not for",
+            "secrets.json",
+            &secrets,
+            r#"{
+  "a": { "description": "x", "kind": "p256", "length": 32, "alphabet": "ab", "bytes": 16, "bits": 2048, "names": ["x"],
+         "group": "ffdhe2048", "from": "b", "label": "x", "roles": ["core"] },
+  "b": { "description": "x", "kind": "dh", "rotation": "overlap", "immutableAfterFirstUse": true, "neverRotate": "x",
+         "roles": ["core"] },
+  "c": { "description": "x", "kind": "derived", "roles": ["core"] }
+}"#.to_owned(),
+        ),
+        (
+            "weak alphabets and plans that cannot be followed",
+            "secrets.json",
+            &secrets,
+            r#"{
+  "a": { "description": "x", "kind": "random", "alphabet": "0123456789", "length": 24, "roles": ["core"] },
+  "b": { "description": "x", "kind": "random", "alphabet": "abca", "length": 100, "roles": ["core"] },
+  "d": { "description": "x", "kind": "certificate", "names": ["x"], "rotation": "overlap", "roles": ["core"] },
+  "e": { "description": "x", "kind": "external", "rotation": "overlap", "neverRotate": "all mails",
+         "immutableAfterFirstUse": true, "roles": ["core"] }
+}"#.to_owned(),
+        ),
+        (
+            "values that no kind has",
+            "secrets.json",
+            &secrets,
+            r#"{
+  "one": { "description": "x", "kind": "random", "scope": "roles", "rotation": "twice", "roles": ["core"] },
+  "two": { "description": "x", "kind": "random", "alphabet": "é ", "length": 100, "roles": ["core"] },
+  "key": { "description": "x", "kind": "rsa", "bits": 1024, "roles": ["core"] },
+  "group": { "description": "x", "kind": "dh", "group": "modp2048", "neverRotate": "", "roles": ["core"] }
+}"#.to_owned(),
+        ),
+        (
+            "derived in circles, from keys and from what is shared otherwise",
+            "secrets.json",
+            &secrets,
+            r#"{
+  "one": { "description": "x", "kind": "random", "scope": "machine", "roles": ["core"] },
+  "key": { "description": "x", "kind": "rsa", "roles": ["core"] },
+  "a": { "description": "x", "kind": "derived", "from": "onne", "label": "a", "roles": ["core"] },
+  "b": { "description": "x", "kind": "derived", "from": "b", "label": "b", "roles": ["core"] },
+  "c": { "description": "x", "kind": "derived", "from": "key", "label": "c", "roles": ["core"] },
+  "d": { "description": "x", "kind": "derived", "from": "one", "scope": "platform", "label": "d", "roles": ["core"] }
+}"#.to_owned(),
+        ),
         ("a schema that is none", "platform.schema.json", &of_schema, "{ \"type\": \"objekt\" }".to_owned()),
         ("a schema with an unknown format", "platform.schema.json", &of_schema, "{ \"properties\": { \"a\": { \"format\": \"ip\" } } }".to_owned()),
         ("a schema with a broken pattern", "platform.schema.json", &of_schema, "{ \"properties\": { \"a\": { \"pattern\": \"[\" } } }".to_owned()),
@@ -200,4 +252,31 @@ fn a_broken_manifest_is_shown_like_a_broken_platform() {
 fn the_small_set_of_these_tests_is_right_itself() {
     schema();
     assert!(check(include_str!("set/platform.example.json")).is_ok());
+}
+
+#[test]
+fn a_secret_says_how_it_is_made_who_shares_it_and_how_it_changes() {
+    let manifest = SecretsManifest::parse(
+        "secrets.json",
+        r#"{
+  "token": { "description": "x", "kind": "hex", "bytes": 24, "scope": "role", "rotation": "overlap", "introducedIn": "1.9",
+             "roles": ["core"] },
+  "part": { "description": "x", "kind": "derived", "from": "token", "label": "part", "roles": ["reg-master"] },
+  "salt": { "description": "x", "kind": "random", "alphabet": "0123456789abcdef", "neverRotate": "every password",
+            "immutableAfterFirstUse": true, "roles": ["core"] },
+  "dh": { "description": "x", "kind": "dh", "group": "ffdhe4096", "roles": ["core"] }
+}"#,
+        &roles(),
+    )
+    .unwrap();
+    let secret = |name: &str| &manifest.secrets[&name.parse().unwrap()];
+    assert_eq!(secret("token").rotation, Rotation::Overlap);
+    assert_eq!(secret("token").introduced_in.as_deref(), Some("1.9"));
+    // Shared as its source is, which its readers read with it.
+    assert_eq!(secret("part").scope, SecretScope::Role);
+    let token = "token".parse().unwrap();
+    let readers: Vec<_> = manifest.readers(&token).into_iter().map(ToString::to_string).collect();
+    assert_eq!(readers, ["core", "reg-master"]);
+    assert_eq!((secret("salt").is_immutable, secret("salt").loss.as_deref()), (true, Some("every password")));
+    assert_eq!(secret("dh").kind, SecretKind::DiffieHellman { group: DhGroup::Ffdhe4096 });
 }

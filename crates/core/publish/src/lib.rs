@@ -8,7 +8,7 @@ mod guard;
 mod publication;
 mod wanted;
 
-pub use evaluate::{Evaluation, evaluate, look};
+pub use evaluate::evaluate;
 pub use guard::held_back;
 pub use publication::{Publication, publish};
 pub use wanted::{WantedSecret, wanted_secrets};

@@ -1,28 +1,28 @@
-//! Which secrets the leader has to make before a platform can be rendered.
+//! Which values of secrets a platform needs, and who reads each of them.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use pconf_names::MachineName;
-use pconf_platform::{Problem, SecretKind, SecretName, SecretScope};
+use pconf_platform::{Problem, SecretId, SecretKind};
 use pconf_render::{Scene, TemplateSet};
 
-/// A secret that some machine's role reads and that the leader makes itself.
+/// A value that some machine's role reads, by itself or through a secret that is derived from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedSecret {
-    /// Its name.
-    pub name: SecretName,
-    /// The machine that has it for itself; `None` for one of the whole platform.
-    pub machine: Option<MachineName>,
-    /// How it is made; the names of a certificate are filled in. Never external.
+    /// The value.
+    pub id: SecretId,
+    /// How it is made; the names of a certificate are filled in.
     pub kind: SecretKind,
+    /// The machines that read it; at least one.
+    pub readers: BTreeSet<MachineName>,
 }
 
-/// Every secret that the platform needs and the leader can make, in order; whether it exists already is for the caller.
+/// Every value that the platform needs, in order; whether it exists already is for the caller.
 pub fn wanted_secrets(set: &TemplateSet, scene: &Scene) -> Result<Vec<WantedSecret>, Vec<Problem>> {
     let mut wanted = Vec::new();
     let mut problems = Vec::new();
     for (name, secret) in &set.secrets().secrets {
         let kind = match &secret.kind {
-            SecretKind::External => continue,
-            SecretKind::Random { .. } => secret.kind.clone(),
             SecretKind::Certificate { names } => {
                 let filled = names.iter().map(|text| set.fill(scene, text)).collect::<Result<_, _>>();
                 match filled {
@@ -33,19 +33,18 @@ pub fn wanted_secrets(set: &TemplateSet, scene: &Scene) -> Result<Vec<WantedSecr
                     }
                 }
             }
+            kind => kind.clone(),
         };
-        let readers = scene.machines().iter().filter(|(_, machine)| secret.roles.contains(&machine.role));
-        let owners = readers.map(|(machine, _)| match secret.scope {
-            SecretScope::Machine => Some(machine.clone()),
-            SecretScope::Platform => None,
-        });
-        for machine in owners {
-            let one = WantedSecret { name: name.clone(), machine, kind: kind.clone() };
-            // All readers of a platform's secret share it.
-            if wanted.last() != Some(&one) {
-                wanted.push(one);
-            }
+        let roles = set.secrets().readers(name);
+        let mut readers_by_owner: BTreeMap<_, BTreeSet<MachineName>> = BTreeMap::new();
+        for (machine, of) in scene.machines().iter().filter(|(_, machine)| roles.contains(&machine.role)) {
+            readers_by_owner.entry(secret.scope.owner(machine, &of.role)).or_default().insert(machine.clone());
         }
+        wanted.extend(readers_by_owner.into_iter().map(|(owner, readers)| WantedSecret {
+            id: SecretId { name: name.clone(), owner },
+            kind: kind.clone(),
+            readers,
+        }));
     }
     if problems.is_empty() { Ok(wanted) } else { Err(problems) }
 }

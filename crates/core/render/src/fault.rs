@@ -88,7 +88,7 @@ fn unknown_at_load(error: &tera::Error, shown: &str, sources: &Sources) -> Optio
 fn help(code: &str) -> &'static str {
     match code {
         "template-syntax" => "see the template language's manual: https://keats.github.io/tera/docs/",
-        "template-value" => "a template sees `settings`, `machines`, `machine`, `derived` and `secrets`",
+        "template-value" => "a template sees `settings`, `machines`, `machine`, `derived`, `secrets` and `accepted`",
         _ => "",
     }
 }

@@ -17,5 +17,5 @@ mod wellformed;
 
 pub use render::{RenderedFile, RenderedMachine};
 pub use scene::{Scene, SceneMachine};
-pub use secrets::{SecretValue, SecretValues};
+pub use secrets::{LiveSecret, SecretValue, SecretValues};
 pub use set::TemplateSet;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use pconf_names::{ComposeFile, MachineName, RelativePath, RoleName, ServiceRule};
-use pconf_platform::{Attributes, ManagedDirectory, Problem, RoleManifest, SecretScope};
+use pconf_platform::{Attributes, ManagedDirectory, Problem, RoleManifest, SecretId, SecretKind};
 use tera::Tera;
 
 use crate::fault;
 use crate::held;
 use crate::scene::{Scene, SceneMachine};
-use crate::secrets::{SecretValue, SecretValues};
+use crate::secrets::{LiveSecret, SecretValue, SecretValues};
 use crate::set::{Source, TemplateSet};
 use crate::syntax;
 use crate::wellformed;
@@ -95,7 +95,7 @@ impl TemplateSet {
                 directories: manifest.directories.clone(),
                 services: manifest.services.clone(),
                 compose: manifest.compose.clone(),
-                secrets: held::held(readable.map(|(_, value)| value), &files),
+                secrets: held::held(readable.flat_map(|(_, secret)| secret.values()), &files),
                 files: files.into_values().collect(),
             })
         } else {
@@ -149,11 +149,11 @@ impl TemplateSet {
         name: &'s MachineName,
         machine: &'s SceneMachine,
         values: &'s SecretValues,
-    ) -> impl Iterator<Item = (&'s str, &'s SecretValue)> {
+    ) -> impl Iterator<Item = (&'s str, &'s LiveSecret)> {
         let readable = self.secrets.secrets.iter().filter(|(_, secret)| secret.roles.contains(&machine.role));
-        readable.filter_map(move |(id, secret)| {
-            let of_machine = (secret.scope == SecretScope::Machine).then_some(name);
-            Some((id.as_str(), values.get(id, of_machine)?))
+        readable.filter_map(move |(secret_name, secret)| {
+            let id = SecretId { name: secret_name.clone(), owner: secret.scope.owner(name, &machine.role) };
+            Some((secret_name.as_str(), values.get(&id)?))
         })
     }
 
@@ -164,16 +164,23 @@ impl TemplateSet {
         machine: &SceneMachine,
         values: &SecretValues,
     ) -> tera::Context {
-        let readable = self.readable_secrets(name, machine, values);
-        let secrets: BTreeMap<&str, tera::Value> = readable.map(|(id, value)| (id, value.to_value())).collect();
+        let readable = || self.readable_secrets(name, machine, values);
+        let secrets: BTreeMap<_, _> = readable().map(|(id, secret)| (id, secret.used.to_value())).collect();
+        let accepted: BTreeMap<_, _> = readable().map(|(id, secret)| (id, secret.accepted())).collect();
         let mut context = tera::Context::new();
         context.insert_value("settings", scene.settings.clone());
         context.insert_value("machines", scene.machines_value.clone());
         context.insert_value("machine", machine.value.clone());
         context.insert_value("derived", scene.derived.clone());
         context.insert_value("secrets", tera::Value::from_serializable(&secrets));
+        context.insert_value("accepted", tera::Value::from_serializable(&accepted));
         context
     }
+}
+
+/// Whether what is below this name are secrets.
+fn is_of_secrets(root: &str) -> bool {
+    root == "secrets" || root == "accepted"
 }
 
 /// The rendering of one machine.
@@ -234,7 +241,7 @@ impl Work<'_> {
         let mut problems = Vec::new();
         for asked in reading.iter().flat_map(|reading| &reading.asked) {
             // A declared secret may be unset: whether that is a problem shows where it is printed.
-            let is_declared_secret = asked.path[0] == "secrets"
+            let is_declared_secret = is_of_secrets(&asked.path[0])
                 && asked.path[1].parse().is_ok_and(|id| {
                     self.set.secrets.secrets.get(&id).is_some_and(|s| s.roles.contains(&self.machine.role))
                 });
@@ -325,19 +332,24 @@ impl Work<'_> {
     /// Why a declared secret is not there, and what to do.
     fn unavailable_secret(&self, path: &[String]) -> Option<(String, String)> {
         let [root, id, ..] = path else { return None };
-        let id = id.parse().ok().filter(|_| root == "secrets")?;
-        let secret = self.set.secrets.secrets.get(&id)?;
+        let name = id.parse().ok().filter(|_| is_of_secrets(root))?;
+        let secret = self.set.secrets.secrets.get(&name)?;
         if !secret.roles.contains(&self.machine.role) {
-            let message = format!("role {} may not read the secret `{id}`", self.machine.role);
-            return Some((message, format!("add the role to `{id}` in secrets.json")));
+            let message = format!("role {} may not read the secret `{name}`", self.machine.role);
+            return Some((message, format!("add the role to `{name}` in secrets.json")));
         }
-        let of_machine = (secret.scope == SecretScope::Machine).then_some(self.name);
-        if self.secrets.get(&id, of_machine).is_some() {
+        let id = SecretId { owner: secret.scope.owner(self.name, &self.machine.role), name };
+        if self.secrets.get(&id).is_some() {
             return None;
         }
-        let place = of_machine.map_or(id.to_string(), |name| format!("{id}@{name}"));
-        let message = format!("the secret `{id}` is not set: {}", secret.description);
-        Some((message, format!("write its value into `secrets/{place}`, with mode 0600")))
+        let since = secret.introduced_in.as_ref().map(|version| format!(" (new in {version})"));
+        let message =
+            format!("the secret `{}` is not set{}: {}", id.name, since.unwrap_or_default(), secret.description);
+        let source = match &secret.kind {
+            SecretKind::Derived { from, .. } => SecretId { name: from.clone(), ..id },
+            _ => id,
+        };
+        Some((message, format!("give it to `config-leader secret set {source}`")))
     }
 
     fn malformed(&self, path: &RelativePath, source: &Source, message: &str) -> Problem {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::encode::ENCODERS;
 
 /// The names that exist in every role template.
-const ROOTS: [&str; 5] = ["settings", "machines", "machine", "derived", "secrets"];
+const ROOTS: [&str; 6] = ["settings", "machines", "machine", "derived", "secrets", "accepted"];
 
 /// A name that a condition asks for, e.g. `settings.dns.mx`.
 #[derive(Debug, Clone, PartialEq, Eq)]

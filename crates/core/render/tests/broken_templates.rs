@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pconf_platform::{PlatformFile, Problem, SecretName, Sources, render_text};
+use pconf_platform::{PlatformFile, Problem, SecretId, Sources, render_text};
 use pconf_render::{SecretValue, SecretValues, TemplateSet};
 
 const PLATFORM: &str = r#"{
@@ -68,8 +68,8 @@ fn outcome(files: &[(&str, &str)]) -> String {
     };
     let mut secrets = SecretValues::default();
     for name in ["one", "two"] {
-        let name: SecretName = name.parse().unwrap();
-        secrets.insert(name, None, SecretValue::Text("hunter2".to_owned()));
+        let id: SecretId = name.parse().unwrap();
+        secrets.insert(id, SecretValue::Text("hunter2".to_owned()).into());
     }
     match set.render(&scene, &"m1".parse().unwrap(), &secrets) {
         Err(problems) => show(problems),
