@@ -4,16 +4,17 @@
 mod common;
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{TestMachine, bundle, keys};
+use common::{TestMachine, bundle, keys, keys_of};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use pconf_bundle::signature::Direction;
-use pconf_bundle::{Origin, routes};
+use pconf_bundle::{Bundle, Control, Keys, NextKey, Origin, routes};
 use pconf_daemon::{Shutdown, Trigger};
-use pconf_wire::{Answer, Client, Clock, Peer, Timeouts, Trust};
+use pconf_wire::{Answer, CallError, Client, Clock, Peer, Timeouts, Trust};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -28,6 +29,10 @@ fn start(machine: &TestMachine) -> (SocketAddr, Trigger, JoinHandle<anyhow::Resu
 }
 
 async fn notify(address: SocketAddr, revision: &str) -> Answer {
+    notify_with(&keys(), address, revision).await.unwrap()
+}
+
+async fn notify_with(keys: &Arc<Keys>, address: SocketAddr, revision: &str) -> Result<Answer, CallError> {
     let timeouts =
         Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(5), whole: Duration::from_secs(20) };
     let client = Client::new(Direction::ToFollower, Clock::system(), timeouts, 4096, Trust::System).unwrap();
@@ -35,7 +40,7 @@ async fn notify(address: SocketAddr, revision: &str) -> Answer {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let body = Bytes::from(format!("{{\"revision\":\"{revision}\",\"reason\":\"publish\"}}"));
-    client.post(&Peer::new(origin, keys()), routes::NOTIFY, headers, body).await.unwrap()
+    client.post(&Peer::new(origin, Arc::clone(keys)), routes::NOTIFY, headers, body).await
 }
 
 async fn ask(address: SocketAddr, request: &str) -> String {
@@ -108,6 +113,32 @@ async fn a_leader_that_is_down_at_start_is_waited_for_and_the_heartbeat_says_so(
             machine.leader.change(|served| served.fault = None);
             let file = machine.root().join("core/conf/core.yml");
             eventually("the file is written", || std::fs::read(&file).is_ok()).await;
+            trigger.pull();
+            running.await.unwrap().unwrap();
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_leader_is_heard_by_each_of_our_live_keys() {
+    const NEXT: &str = "BBECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            let machine = TestMachine::new().await;
+            let next_key = Some(NextKey { version: 2, key: NEXT.parse().unwrap() });
+            let control = Some(Control { serial: 1, next_key, authorities: None });
+            machine.leader.publish(Bundle { control, ..bundle(1, &[("core/conf/core.yml", "one")]) });
+            machine.leader.change(|served| served.keys.insert("co1.2".to_owned(), keys_of(2, NEXT)));
+            let (address, trigger, running) = start(&machine);
+            eventually("the next key is in use", || {
+                machine.leader.change(|served| served.asked.contains(&"co1.2".to_owned()))
+            })
+            .await;
+            for keys in [keys(), keys_of(2, NEXT)] {
+                assert_eq!(notify_with(&keys, address, "1.1").await.unwrap().status, 202);
+            }
+            let stranger = notify_with(&keys_of(3, NEXT), address, "1.1").await;
+            assert!(matches!(stranger, Err(CallError::Stranger { .. })), "{stranger:?}");
             trigger.pull();
             running.await.unwrap().unwrap();
         })

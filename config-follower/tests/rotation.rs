@@ -216,6 +216,19 @@ async fn a_crash_at_any_step_of_a_rotation_leads_to_the_same_end() {
     assert_eq!(keys().id().version, 1);
 }
 
+#[tokio::test]
+async fn whom_to_trust_is_kept_as_the_leader_says_it() {
+    let machine = machine().await;
+    let kept = machine.config().state.join("authorities.pem");
+    for (serial, pem) in [(1, "-----BEGIN CERTIFICATE-----\nfirst\n"), (2, "-----BEGIN CERTIFICATE-----\nsecond\n")] {
+        let control = Some(Control { serial, next_key: None, authorities: Some(pem.to_owned()) });
+        machine.leader.publish(Bundle { control, ..bundle(1, &[(FILE, "1")]) });
+        assert_eq!(cycle(&machine).await, Outcome::Unchanged);
+        assert_eq!(fs::read_to_string(&kept).unwrap(), pem);
+    }
+    assert_eq!(identity(&machine), ["1 active"]);
+}
+
 /// Every file in the state folder.
 fn contents(machine: &TestMachine) -> BTreeMap<String, Vec<u8>> {
     let state = machine.config().state;

@@ -131,6 +131,18 @@ impl Machine {
         Ok(fs::write(path, content)?)
     }
 
+    /// `config-follower join`, with the line on standard input, as the leader prints it; what it says.
+    pub fn join(&self, line: &str) -> Result<String> {
+        let join = Program::ours("config-follower")?.args(["join", "-", "--config"]).arg(self.configuration_file());
+        join.input(line).succeed()
+    }
+
+    /// Its role.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        self.configuration["role"].as_str().unwrap_or_default()
+    }
+
     /// `config-follower COMMAND` on this machine.
     pub fn command(&self, command: &str) -> Result<Program> {
         self.identify()?;

@@ -215,10 +215,6 @@ impl Platform {
 
     /// Starts `config-leader serve`, and does not wait for anything.
     pub fn spawn_leader(&mut self) -> Result<()> {
-        // All at once is quicker than one by one through a leader that is busy starting.
-        for machine in self.machines.values() {
-            machine.identify()?;
-        }
         self.leader = Some(Daemon::start(self.command()?.arg("serve"), &self.path("leader.log"))?);
         Ok(())
     }
@@ -227,8 +223,12 @@ impl Platform {
     pub fn start_leader(&mut self) -> Result<()> {
         self.spawn_leader()?;
         let address = self.address();
-        eventually("the leader answers", || Ok((http::get(address, "/__lbheartbeat__")?.status == 200).then_some(())))
-            .with_context(|| self.leader_log())
+        // The listener and the socket for commands are there one after the other.
+        eventually("the leader answers", || {
+            self.status()?;
+            Ok((http::get(address, "/__lbheartbeat__")?.status == 200).then_some(()))
+        })
+        .with_context(|| self.leader_log())
     }
 
     /// Ends the leader politely; its exit code.
@@ -255,10 +255,23 @@ impl Platform {
     /// Starts the leader and every follower, and waits until all of them run the same revision.
     pub fn start(&mut self) -> Result<()> {
         self.start_leader()?;
+        self.start_followers()
+    }
+
+    /// Starts every follower, and waits until all of them run the same revision.
+    pub fn start_followers(&mut self) -> Result<()> {
         for machine in self.machines.values_mut() {
             machine.start()?;
         }
         self.converged().map(drop)
+    }
+
+    /// Has a machine join with the line that the leader prints.
+    pub fn join(&self, name: &str) -> Result<String> {
+        let machine = self.machines.get(name).with_context(|| format!("there is no machine `{name}`"))?;
+        let add = self.command()?.args(["machine", "add", name, "--role", machine.role()]);
+        let added: Value = serde_json::from_str(&add.args(["--output", "json"]).succeed()?)?;
+        machine.join(added["join"].as_str().context("`machine add` prints a line")?)
     }
 
     /// The revision that the leader serves.

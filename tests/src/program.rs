@@ -1,7 +1,8 @@
 //! Programs that run to their end: what they print and how they exit is their promise.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::{env, ffi::OsStr};
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 pub struct Program {
     command: Command,
     shown: String,
+    input: Option<String>,
 }
 
 /// How a program ended.
@@ -43,7 +45,7 @@ impl Program {
         for variable in ["RUST_LOG", "CONFIG_LEADER_DIR", "CONFIG_FOLLOWER_CONFIG", "NO_COLOR"] {
             command.env_remove(variable);
         }
-        Self { command, shown: name.to_owned() }
+        Self { command, shown: name.to_owned(), input: None }
     }
 
     /// Adds an argument.
@@ -74,9 +76,23 @@ impl Program {
         self
     }
 
+    /// Gives it that much to read on standard input: no more than a pipe holds.
+    #[must_use]
+    pub fn input(mut self, text: &str) -> Self {
+        self.input = Some(text.to_owned());
+        self
+    }
+
     /// Runs it to its end, whatever that is.
     pub fn end(mut self) -> Result<Outcome> {
-        let output = self.command.output().with_context(|| format!("cannot start `{}`", self.shown))?;
+        self.command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().with_context(|| format!("cannot start `{}`", self.shown))?;
+        if let (Some(text), Some(mut input)) = (self.input, child.stdin.take()) {
+            // One that ends without reading says why itself.
+            let _ = input.write_all(text.as_bytes());
+        }
+        let output = child.wait_with_output()?;
         Ok(Outcome {
             code: output.status.code(),
             output: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -25,15 +25,19 @@ fn main() -> Result<()> {
     };
     let mut platform = on_this_host(engine.as_ref())?;
     println!("platform   {}", platform.file().display());
-    println!(
-        "           from `config-leader init pryv`: its keys were made a moment ago, its secrets come with the first revision"
-    );
+    println!("           from `config-leader init pryv`: its secrets come with the first revision");
 
     let started = Instant::now();
-    platform.start()?;
-    let machines = platform.machines().count();
-    println!("leader     http://{}   revision {}", platform.address(), platform.revision()?);
-    println!("followers  {machines}, all converged after {} ms", started.elapsed().as_millis());
+    platform.start_leader()?;
+    println!("leader     http://{}", platform.address());
+    let machines: Vec<String> = platform.machines().map(|(name, _)| name.to_owned()).collect();
+    for name in &machines {
+        platform.join(name)?;
+    }
+    println!("joined     {}, each with the one line that `config-leader machine add` prints", machines.join(", "));
+    platform.start_followers()?;
+    let (revision, took) = (platform.revision()?, started.elapsed().as_millis());
+    println!("followers  {}, all at revision {revision} after {took} ms", machines.len());
     match &engine {
         Some(engine) => {
             start_services(engine, &mut platform)?;

@@ -62,6 +62,13 @@ impl Follower {
         self.folder.join("config-follower.json")
     }
 
+    /// Has it put right what is no longer as it was left.
+    pub(crate) fn repair_drift(&self) -> Result<()> {
+        let mut configuration: Value = serde_json::from_slice(&fs::read(self.configuration())?)?;
+        configuration["drift"] = "repair".into();
+        Ok(fs::write(self.configuration(), configuration.to_string())?)
+    }
+
     /// `config-follower once`.
     pub(crate) fn once(&self) -> Result<Output> {
         Ok(self.command("once")?.output()?)

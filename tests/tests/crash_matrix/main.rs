@@ -7,6 +7,7 @@
 //! true.
 
 mod follower;
+mod rotation;
 mod scenario;
 mod truth;
 
