@@ -7,8 +7,9 @@ mod orders;
 mod rotation;
 mod tls;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -127,7 +128,8 @@ impl World {
     /// Gives an order as the command line does.
     async fn order(&self, order: Order) -> Result<Said, Failure> {
         let folder = self.folder.clone();
-        while !folder.socket().exists() {
+        // Before that the command would do it in its own process, and the leader would hear of it a moment later.
+        while UnixStream::connect(folder.socket()).is_err() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         tokio::task::spawn_blocking(move || give(&folder, order)).await.context("the order broke down")?
@@ -249,6 +251,12 @@ fn run(hands: &Hands, folder: &Folder, listener: TcpListener, shutdown: Shutdown
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(super::serve_by(clock, folder, listener, shutdown))
     })
+}
+
+/// An address that nobody uses and no other test asks for: this process has a loopback address of its own.
+fn free() -> Result<SocketAddr> {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ok(TcpListener::bind((Ipv4Addr::new(127, 100 + high % 100, low, 2), 0))?.local_addr()?)
 }
 
 fn code(answer: &Answer) -> Option<Code> {

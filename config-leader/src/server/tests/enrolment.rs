@@ -43,7 +43,7 @@ async fn a_string_that_ended_or_was_replaced_is_a_strangers() -> Result<()> {
     let replaced = world.invite("a", false).await?;
     let string = world.invite("a", false).await?;
     assert!(matches!(world.join(&replaced, 1).await, Err(CallError::Stranger { .. })));
-    world.hands.ahead(3599);
+    world.hands.ahead(3540);
     opened(&string, 1, &world.join(&string, 1).await?)?;
     world.hands.ahead(60);
     assert!(matches!(world.join(&string, 1).await, Err(CallError::Stranger { .. })));

@@ -5,8 +5,7 @@ use crate::cli::TokenCommand;
 use crate::tokens::Scope;
 
 fn world() -> Result<(World, SocketAddr)> {
-    // Asked for and given back: nobody else gets it so soon.
-    let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let admin = free()?;
     let world = World::of(&["a"], &json!({ "admin": { "listen": admin } }))?;
     Ok((world, admin))
 }
@@ -28,7 +27,8 @@ async fn a_token_is_good_for_what_it_was_made_for_until_it_ends() -> Result<()> 
     let (world, admin) = world()?;
     let (read, machines) = (token(&world, Scope::Read, "1h").await?, token(&world, Scope::Machines, "1h").await?);
     let revoke = json!({ "machine": { "revoke": { "name": "a" } } });
-    world.identity("a").await?;
+    // Until then there is nothing to tell.
+    world.bundle(&world.identity("a").await?).await?;
     let (status, said) = give(admin, &read, &json!("status")).await?;
     assert_eq!((status, said["json"]["machines"]["a"]["role"].as_str()), (200, Some("app")), "{said:#}");
     let (status, said) = give(admin, &read, &revoke).await?;

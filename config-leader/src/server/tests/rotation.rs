@@ -83,6 +83,42 @@ async fn a_machine_gets_the_files_of_its_own_role_only() -> Result<()> {
     world.end().await
 }
 
+/// The next request that arrives there; it gets no answer.
+async fn heard(listener: &tokio::net::TcpListener) -> Result<String> {
+    let (mut stream, _) = tokio::time::timeout(SECONDS, listener.accept()).await.context("nothing was told")??;
+    let mut request = Vec::new();
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        ensure!(stream.read_buf(&mut request).await? > 0, "the request broke off");
+    }
+    Ok(String::from_utf8(request)?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_machine_is_told_to_look_for_its_key_and_a_revoked_one_is_told_nothing() -> Result<()> {
+    let world = World::of(&["a"], &json!({}))?;
+    let keys = world.identity("a").await?;
+    let follower = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let machines = json!({ "a": { "role": "app", "url": format!("http://{}", follower.local_addr()?) } });
+    let platform = json!({ "kind": "little", "settings": {}, "machines": machines });
+    std::fs::write(world.folder.platform(), platform.to_string())?;
+    let first = heard(&follower).await?;
+    assert!(first.starts_with("POST /notify ") && first.contains("keyid=\"a.1\""), "{first}");
+    world.machine(MachineCommand::RotateKey { name: None, all: true }).await?;
+    let second = heard(&follower).await?;
+    assert!(second.contains("keyid=\"a.1\""), "the word comes with the key that it has: {second}");
+    world.bundle(&next(&world.bundle(&keys).await?.0)?).await?;
+
+    world.machine(MachineCommand::Revoke { name: "a".parse()? }).await?;
+    let before = world.status().await?["revision"].clone();
+    std::fs::write(world.folder.templates().join("little/app/app.json.tera"), "{}\n")?;
+    while world.status().await?["revision"] == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let told = tokio::time::timeout(Duration::from_millis(200), follower.accept()).await;
+    assert!(told.is_err(), "it was told of a revision");
+    world.end().await
+}
+
 #[test]
 fn a_key_that_is_old_enough_gets_a_successor_by_itself() -> Result<()> {
     let held = tempfile::tempdir()?;

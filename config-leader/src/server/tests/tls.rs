@@ -5,8 +5,8 @@ use crate::authority::Authority;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_string_pins_the_authority_and_a_follower_is_told_whom_to_trust() -> Result<()> {
-    let tls = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let config = json!({ "tls": { "listen": tls, "names": ["127.0.0.1"] } });
+    let tls = free()?;
+    let config = json!({ "tls": { "listen": tls, "names": [tls.ip()] } });
     let world = World::of(&["a"], &config)?;
     let string = world.invite("a", false).await?;
     assert_eq!(string.leader.to_string(), format!("https://{tls}"));
