@@ -31,6 +31,8 @@ pub const CONTAINERS: [(&str, usize); 5] = [("co1", 8), ("co2", 8), ("reg-master
 /// The five-machine example; with an engine, its followers restart what reads a changed file.
 pub fn on_this_host(engine: Option<&Engine>) -> Result<Platform> {
     let mut platform = Platform::shipped("pryv", None)?;
+    // The names that the platform derives for its leader are nobody's on this host.
+    platform.configure_leader("urls", json!([format!("http://{}", platform.address())]))?;
     let network = platform.network();
     let prefix = engine.map_or_else(String::new, |engine| engine.prefix().to_owned());
     platform.edit(|document| {
