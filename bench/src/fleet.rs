@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use promises::{Answer, Platform};
+use promises::{Answer, Platform, eventually};
 use serde_json::json;
 
 use crate::load::Request;
@@ -33,6 +33,7 @@ impl Fleet {
             })?;
         }
         platform.start_leader()?;
+        eventually("the leader has published", || Ok(platform.revision().ok()))?;
         // Requests of the second in which the leader started count as older than it.
         thread::sleep(Duration::from_secs(2));
         let leader = platform.address();

@@ -18,13 +18,14 @@ use crate::table::Table;
 const REQUESTS: usize = 12_000;
 const CONNECTIONS: usize = 8;
 const BAD_REQUESTS: usize = 100_000;
-const SEALS: u32 = 2_000;
+const SEALS: u32 = 500;
 
 pub(crate) fn measure(table: &mut Table) -> Result<()> {
     let mut fleet = Fleet::start()?;
     let (files, knowing) = fleet.fetch()?;
     let unchanged = ask(fleet.leader(), &knowing[0])?;
     let sealing = seal_time(files.body.len())?;
+    table.row(&format!("seal {} KiB", files.body.len() / 1024), microseconds(sealing), None, "");
     for (number, answer, askers, sealing) in
         [(2, files, fleet.askers.clone(), sealing), (3, unchanged, knowing, Duration::ZERO)]
     {

@@ -57,8 +57,11 @@ fn read_below(folder: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {
             None
         } else if metadata.is_symlink() {
             Some(fs::read_link(&path)?.display().to_string().into_bytes())
-        } else {
+        } else if metadata.is_file() {
             Some(fs::read(&path)?)
+        } else {
+            // A socket or a pipe has nothing to read.
+            Some(Vec::new())
         };
         tree.insert(
             name,

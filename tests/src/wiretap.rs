@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// How long the other side may take to answer what was spoilt: it may wait for a rest that never comes.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the other side may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take to answer what was spoilt: it may wait for a rest that never comes.
+const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who sent a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +152,9 @@ impl Line {
             let line = first_line(&question);
             let deed = self.note(Kind::Question, &line, &question);
             let is_broken = !self.send(&mut server, Kind::Question, &line, &question, deed)?;
+            if is_broken {
+                server.set_read_timeout(Some(LITTLE_PATIENCE)).ok()?;
+            }
             let answer = read_message(&mut server)?;
             let deed = self.note(Kind::Answer, &line, &answer);
             if !self.send(&mut client, Kind::Answer, &line, &answer, deed)? || is_broken {
