@@ -214,6 +214,8 @@ fn what_is_private_is_its_owners_alone_and_refused_when_it_is_not() -> Result<()
     };
     loose(&platform.path("leader/kek"), 0o400, 0o440, platform.command()?.arg("serve"))?;
     loose(&platform.path("leader/secrets/token"), 0o600, 0o640, platform.command()?.arg("check"))?;
+    loose(&platform.path("leader/secrets"), 0o700, 0o750, platform.command()?.arg("check"))?;
+    loose(&platform.path("leader/state"), 0o700, 0o755, platform.command()?.arg("serve"))?;
     let machine = platform.machine("a")?;
     loose(&machine.identity_file(), 0o600, 0o644, machine.command("once")?)?;
     Ok(())
