@@ -16,6 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use crate::folder::Folder;
+use crate::hex::hex;
 use crate::orders::Actor;
 
 const LOG: &str = "audit.log";
@@ -181,21 +182,23 @@ impl Key {
 
     fn mac(&self, before: &str, entry: &Entry) -> anyhow::Result<String> {
         let bare = Entry { mac: String::new(), ..entry.clone() };
-        Ok(self.hex(&[b"entry\0", before.as_bytes(), b"\0", &serde_json::to_vec(&bare)?]))
+        Ok(self.joined(&[b"entry\0", before.as_bytes(), b"\0", &serde_json::to_vec(&bare)?]))
     }
 
     fn digest(&self, value: &[u8]) -> String {
-        let mut digest = self.hex(&[b"value\0", value]);
+        let mut digest = self.joined(&[b"value\0", value]);
         digest.truncate(16);
         digest
     }
 
-    fn hex(&self, parts: &[&[u8]]) -> String {
+    fn joined(&self, parts: &[&[u8]]) -> String {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_slice()) else {
             unreachable!("HMAC takes a key of any length")
         };
-        parts.iter().for_each(|part| mac.update(part));
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        for part in parts {
+            mac.update(part);
+        }
+        hex(&mac.finalize().into_bytes())
     }
 }
 

@@ -67,7 +67,7 @@ impl Authority {
         &self.certificate
     }
 
-    /// Its SubjectPublicKeyInfo (DER, RFC 5280), whose digest pins it.
+    /// Its `SubjectPublicKeyInfo` (DER, RFC 5280), whose digest pins it.
     pub(crate) fn public_key(&self) -> anyhow::Result<Vec<u8>> {
         Ok(rcgen::PublicKeyData::subject_public_key_info(&self.key_pair()?))
     }

@@ -11,6 +11,7 @@ mod config;
 mod enrol;
 mod epoch;
 mod folder;
+mod hex;
 mod inputs;
 mod keys;
 mod orders;

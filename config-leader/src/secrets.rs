@@ -34,6 +34,7 @@ use crate::audit::{self, Change};
 use crate::authority::Authority;
 use crate::certificate;
 use crate::folder::Folder;
+use crate::hex::hex;
 use crate::orders::Actor;
 use crate::terminal::Failure;
 
@@ -231,10 +232,6 @@ fn derive(source: &LiveSecret, label: &str) -> anyhow::Result<LiveSecret> {
         anyhow::Ok(SecretValue::Text(hex(&mac.finalize().into_bytes())))
     };
     Ok(LiveSecret { used: of(&source.used)?, other: source.other.as_ref().map(of).transpose()? })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Makes durable what a good revision uses for the first time; `revision` is the one, where it is known. `false` where

@@ -219,14 +219,13 @@ impl Platform {
         Ok(())
     }
 
-    /// Starts `config-leader serve` and waits until it answers.
+    /// Starts `config-leader serve` and waits until it has something to say: a revision, or what is wrong.
     pub fn start_leader(&mut self) -> Result<()> {
         self.spawn_leader()?;
-        let address = self.address();
-        // The listener and the socket for commands are there one after the other.
         eventually("the leader answers", || {
-            self.status()?;
-            Ok((http::get(address, "/__lbheartbeat__")?.status == 200).then_some(()))
+            let status = self.status()?;
+            let is_ready = !status["revision"].is_null() || status["problems"] != json!([]);
+            Ok((is_ready && self.get("/__lbheartbeat__")?.status == 200).then_some(()))
         })
         .with_context(|| self.leader_log())
     }

@@ -10,7 +10,7 @@ use pconf_render::SecretValue;
 use rcgen::{KeyPair, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize};
 use zeroize::Zeroizing;
 
-use crate::secrets::hex;
+use crate::hex::hex;
 
 const COOKIE: (usize, &str) = (32, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
 
