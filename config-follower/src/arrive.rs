@@ -49,7 +49,14 @@ impl<C: Containers> Follower<C> {
         shutdown: &Shutdown,
     ) -> Result<Way, Trouble> {
         let observed = self.machine.observe(places_to_look(goal, &self.memory.ledger)).await?;
-        let plan = match plan(goal, &self.memory.ledger, &observed) {
+        let planned = plan(goal, &self.memory.ledger, &observed).and_then(|plan| {
+            // What ran before, and what has begun, was allowed when it came.
+            if purpose == Purpose::Goal && !self.has_begun(goal) {
+                self.limits.judge(&plan)?;
+            }
+            Ok(plan)
+        });
+        let plan = match planned {
             Ok(plan) => plan,
             Err(refusal) => return Ok(Way::not_gone(End::Refused(refusal.to_string()))),
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pconf_bundle::{InvalidOrigin, Origin};
 use pconf_names::{MachineName, RoleName};
+use pconf_plan::Limits;
 use serde::Deserialize;
 
 use crate::identity::{self, IDENTITY, IdentityError};
@@ -34,6 +35,8 @@ pub(crate) struct ConfigFile {
     poll: u64,
     #[serde(default)]
     drift: DriftPolicy,
+    #[serde(default)]
+    limits: Limits,
 }
 
 /// What is done about files that are no longer as they were left.
@@ -74,6 +77,8 @@ pub struct Config {
     pub poll: Duration,
     /// What is done about files that are no longer as they were left.
     pub drift: DriftPolicy,
+    /// What the leader may do here.
+    pub limits: Limits,
 }
 
 /// The configuration is not usable.
@@ -156,6 +161,7 @@ impl Config {
             authorities: file.ca,
             poll: Duration::from_secs(file.poll),
             drift: file.drift,
+            limits: file.limits,
         })
     }
 }

@@ -6,7 +6,7 @@ use pconf_bundle::{NextKey, Report, ServiceOutcome, Verdict, VerifiedBundle};
 use pconf_containers::Containers;
 use pconf_daemon::{Chain, Shutdown};
 use pconf_names::RevisionId;
-use pconf_plan::{Admission, Attempt, ContainerState, Purpose, Urgency, admit, guard};
+use pconf_plan::{Admission, Attempt, ContainerState, Limits, Purpose, Urgency, admit, guard};
 use pconf_wire::{Clock, TrustError};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
@@ -26,6 +26,7 @@ pub struct Follower<C> {
     pub(crate) memory: Memory,
     pub(crate) store: Store,
     drift: DriftPolicy,
+    pub(crate) limits: Limits,
     /// Whether what an earlier cycle, or an earlier process, may have left half made was removed.
     pub(crate) is_clean: bool,
     failures: u32,
@@ -104,7 +105,8 @@ impl<C: Containers> Follower<C> {
     #[must_use]
     pub fn new(leader: Leader, machine: Machine<C>, memory: Memory, config: &Config) -> Self {
         let store = Store::new(memory.folder(), Arc::clone(leader.identity()), config.role.clone());
-        Self { leader, machine, memory, store, drift: config.drift, is_clean: false, failures: 0 }
+        let (drift, limits) = (config.drift, config.limits.clone());
+        Self { leader, machine, memory, store, drift, limits, is_clean: false, failures: 0 }
     }
 
     /// What it remembers.

@@ -30,7 +30,9 @@ pub(super) async fn run(config: &Config, terminal: Terminal, tells_by_exit_code:
     let observed = machine.observe(places_to_look(&goal, &ledger)).await.context("cannot look at this machine")?;
     let planned = admit(&goal, &ledger).and_then(|admission| {
         guard(&goal, &ledger, false)?;
-        Ok((admission, plan(&goal, &ledger, &observed)?))
+        let plan = plan(&goal, &ledger, &observed)?;
+        config.limits.judge(&plan)?;
+        Ok((admission, plan))
     });
     let (admission, plan) = match planned {
         Ok(planned) => planned,

@@ -22,6 +22,7 @@ use pconf_bundle::{Moment, Origin};
 use pconf_containers::Docker;
 use pconf_files::StateFolder;
 use pconf_names::{Owner, RevisionId};
+use pconf_plan::Limits;
 use pconf_wire::{Ahead, Clock, Payload, Peers, Received, Receiver, Reply, reply, seal_nonce};
 use scripted_engine::ScriptedEngine;
 use serde_json::{Value, json};
@@ -199,6 +200,7 @@ impl TestMachine {
             state: self.folder.path().join("state"),
             authorities: None,
             drift: DriftPolicy::Repair,
+            limits: Limits::default(),
             poll: Duration::from_hours(1),
         }
     }

@@ -40,6 +40,17 @@ pub enum Refusal {
         /// What looks like one.
         found: Vec<Suspicion>,
     },
+    /// This machine does not let its leader do that.
+    #[error(
+        "revision {revision} wants what `limits` in config-follower.json does not allow here: {}; nothing was touched",
+        wanted.join("; ")
+    )]
+    Forbidden {
+        /// Which.
+        revision: RevisionId,
+        /// Everything that it wants and must not have.
+        wanted: Vec<String>,
+    },
     /// Something else stands where files have to be.
     #[error("{}", list(.0))]
     Obstructed(Vec<InTheWay>),
