@@ -34,6 +34,14 @@ fn hostile_sets() -> Result<Vec<(&'static str, TemplateSet)>> {
             with("{% include \"_shared/y.tera\" %}").text("_shared/y.tera", itself),
         ),
         ("a range without an end in sight", with("{% for i in range(end=1000000000) %}{{ i | json }}{% endfor %}\n")),
+        (
+            "loops that print for ever",
+            with("{% for i in range(end=900000) %}{{ settings.greeting | json }}, and so on, and so on{% endfor %}\n"),
+        ),
+        (
+            "loops in loops",
+            with("{% for i in range(end=90000) %}{% for j in range(end=90000) %}{% endfor %}{% endfor %}\n"),
+        ),
         ("a hundred thousand blocks in each other", with(&deep(100_000))),
         ("an expression of brackets", with(&format!("{{{{ {}1{} | json }}}}", "(".repeat(50_000), ")".repeat(50_000)))),
         ("a schema in a file", schema("$ref", json!("file://CANARY_FILE"))?),

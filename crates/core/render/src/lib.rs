@@ -4,6 +4,7 @@
 //! Every value passes through the encoder of the format that it lands in, so that a `"`, a `$` or a newline in a setting
 //! arrives as it is or is refused by name; it is never mangled and never read as template syntax.
 
+mod bounds;
 mod encode;
 mod fault;
 mod held;

@@ -7,6 +7,7 @@ use pconf_names::RoleName;
 use pconf_platform::{Problem, RoleManifest, Schema, SecretsManifest, Sources};
 use tera::Tera;
 
+use crate::bounds::Bounds;
 use crate::encode;
 use crate::fault;
 use crate::set::{Role, Source, TemplateSet};
@@ -31,7 +32,8 @@ pub(crate) fn load(shown: &str, files: BTreeMap<String, Vec<u8>>) -> Result<Temp
     }
     let parse_secrets = |name: &str, text: &str| SecretsManifest::parse(name, text, &manifests);
     let secrets = set.manifest("secrets.json", &mut problems, parse_secrets);
-    let (tera, readings) = set.templates(&mut problems);
+    let bounds = Bounds::default();
+    let (tera, readings) = set.templates(&bounds, &mut problems);
     let mut roles = BTreeMap::new();
     for (name, manifest) in &manifests {
         roles.insert(name.clone(), set.role(name, manifest, &mut problems));
@@ -47,6 +49,7 @@ pub(crate) fn load(shown: &str, files: BTreeMap<String, Vec<u8>>) -> Result<Temp
             manifests,
             has_derived: readings.contains_key(DERIVED),
             tera,
+            bounds,
             readings,
             sources: set.sources,
             examples,
@@ -117,7 +120,7 @@ impl Folder<'_> {
     }
 
     /// Compiles every template. One that does not compile is replaced by an empty one, so that the others are judged too.
-    fn templates(&mut self, problems: &mut Vec<Problem>) -> (Tera, BTreeMap<String, Reading>) {
+    fn templates(&mut self, bounds: &Bounds, problems: &mut Vec<Problem>) -> (Tera, BTreeMap<String, Reading>) {
         let paths: Vec<String> = self.files.keys().filter(|path| path.ends_with(TEMPLATE)).cloned().collect();
         let mut texts = BTreeMap::new();
         for path in paths {
@@ -136,6 +139,7 @@ impl Folder<'_> {
             let mut tera = Tera::default();
             tera.autoescape_on(Vec::<&str>::new());
             encode::register(&mut tera);
+            bounds.register(&mut tera);
             match tera.add_raw_templates(texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
                 Ok(()) => return (tera, readings),
                 Err(error) => {

@@ -7,6 +7,7 @@ use pconf_names::{ComposeFile, MachineName, RelativePath, RoleName, ServiceRule}
 use pconf_platform::{Attributes, ManagedDirectory, Problem, RoleManifest, SecretId, SecretKind};
 use tera::Tera;
 
+use crate::bounds;
 use crate::fault;
 use crate::held;
 use crate::scene::{Scene, SceneMachine};
@@ -228,9 +229,15 @@ impl Work<'_> {
 
     fn text(&self, template: &str) -> Result<String, Vec<Problem>> {
         let asked = self.unknown_names(template);
-        match self.set.tera.render(template, &self.context) {
+        match self.set.bounds.render(&self.set.tera, template, &self.context) {
             Ok(text) if asked.is_empty() => Ok(text),
             Ok(_) => Err(asked),
+            Err(error) if bounds::is_too_large(&error) => {
+                let file = format!("{}/{template}", self.set.shown);
+                let message = format!("prints more than {} MiB for {}", bounds::LARGEST_FILE >> 20, self.name);
+                let help = "end its loops earlier, or split the file".to_owned();
+                Err(asked.into_iter().chain([fault::whole_file(file, "too-large", message, help)]).collect())
+            }
             Err(error) => Err(asked.into_iter().chain(self.every_fault(template, error)).collect()),
         }
     }
@@ -297,7 +304,7 @@ impl Work<'_> {
             if tera.add_raw_template(&culprit, text).is_err() {
                 break;
             }
-            match tera.render(template, &self.context) {
+            match self.set.bounds.render(tera, template, &self.context) {
                 Ok(_) => break,
                 Err(next) => error = next,
             }

@@ -6,6 +6,7 @@ use pconf_names::{MachineName, RoleName};
 use pconf_platform::{Platform, Problem};
 use serde_json::{Map, Value};
 
+use crate::bounds;
 use crate::fault;
 use crate::set::TemplateSet;
 
@@ -100,14 +101,16 @@ impl TemplateSet {
     }
 
     fn render_derived(&self, context: &tera::Context) -> Result<Map<String, Value>, Problem> {
-        let text = self
-            .tera
-            .render(DERIVED, context)
-            .map_err(|error| fault::of_template(&error, &self.shown, &self.sources).0)?;
         let fault = |message: String| {
             let help = "it has to render one JSON object".to_owned();
             fault::whole_file(format!("{}/{DERIVED}", self.shown), "derived-malformed", message, help)
         };
+        let text = self.bounds.render(&self.tera, DERIVED, context).map_err(|error| {
+            if bounds::is_too_large(&error) {
+                return fault(format!("prints more than {} MiB", bounds::LARGEST_FILE >> 20));
+            }
+            fault::of_template(&error, &self.shown, &self.sources).0
+        })?;
         if let Some(message) = crate::wellformed::fault(DERIVED.trim_end_matches(".tera"), text.as_bytes()) {
             return Err(fault(message));
         }

@@ -7,6 +7,7 @@ use pconf_names::RoleName;
 use pconf_platform::{Platform, PlatformFile, Problem, RoleManifest, Schema, SecretsManifest, Sources};
 use tera::Tera;
 
+use crate::bounds::Bounds;
 use crate::load;
 use crate::syntax::Reading;
 
@@ -19,6 +20,7 @@ pub struct TemplateSet {
     pub(crate) roles: BTreeMap<RoleName, Role>,
     pub(crate) manifests: BTreeMap<RoleName, RoleManifest>,
     pub(crate) tera: Tera,
+    pub(crate) bounds: Bounds,
     /// What each template holds, by its name: its path in the set.
     pub(crate) readings: BTreeMap<String, Reading>,
     pub(crate) sources: Sources,
