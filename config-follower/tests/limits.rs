@@ -22,7 +22,7 @@ async fn what_the_machine_does_not_allow_is_refused_whole_and_the_leader_hears_w
     assert_eq!(
         reason,
         "revision 1.1 wants what `limits` in config-follower.json does not allow here: to act on `other`; to touch \
-         `other`; to touch `other/conf`; to touch `other/conf/other.yml`; nothing was touched"
+         `other/conf/other.yml`; to touch `other/conf`; to touch `other`; nothing was touched"
     );
     assert!(!machine.root().join("core/conf/core.yml").exists());
     assert_eq!(machine.engine.calls(), Vec::<String>::new());
