@@ -22,7 +22,6 @@ http {
   }
   server {
     listen 8080;
-    location = /health { return 200; }
     location / { if ($is_good = 0) { return 403; } return 200 welcome; }
   }
 }
@@ -34,7 +33,6 @@ events {}
 http {
   server {
     listen 8080;
-    location = /health { return 200; }
     location / { proxy_set_header X-Token {{ secrets.token | nginx }}; proxy_pass {{ settings.verifier | nginx }}; }
   }
 }
@@ -69,7 +67,8 @@ fn no_request_fails_while_the_secret_between_two_services_is_rotated() -> Result
         let rule = json!({
             "match": format!("{}{service}", engine.prefix()),
             "onChange": { "exec": ["/usr/sbin/nginx", "-c", "/app/conf/nginx.conf", "-s", "reload"] },
-            "health": { "http": { "port": 8080, "path": "/health" } },
+            // nginx says that it will, not that it has: the first answers after a reload may still be those of before.
+            "health": { "running": 2 },
         });
         set = set.service("app", &rule)?;
     }
