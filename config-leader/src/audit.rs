@@ -1,7 +1,7 @@
 //! `audit.log`: who did what, one JSON object per line, each bound to the one before it by a MAC.
 //!
 //! An entry is on the disk before what it tells of is done: nothing is done unrecorded. Where the log ends is kept in an
-//! envelope of its own (`state/audit-head`), so that a log that was cut off is told from one that ends there. Values appear as
+//! envelope of its own (`audit-head`), so that a log that was cut off is told from one that ends there. Values appear as
 //! digests under a key of this log: equal ones can be seen to be equal, and nothing can be guessed from them.
 
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::hex::hex;
 use crate::orders::Actor;
 
 const LOG: &str = "audit.log";
-const HEAD: &str = "state/audit-head";
+const HEAD: &str = "audit-head";
 
 /// What became of a value: its bytes before and after, where there are such.
 #[derive(Default, Clone, Copy)]
