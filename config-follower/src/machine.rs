@@ -214,6 +214,11 @@ impl<C: Containers> Machine<C> {
                 break;
             }
         }
+        drop(works);
+        if !deeds.cut_off.is_empty() {
+            // Whoever goes back from here has to see what compose has made of it.
+            engine.settle().await;
+        }
         deeds
     }
 

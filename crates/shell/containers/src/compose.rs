@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 use tokio::time::{Instant, timeout};
 
 use crate::engine::{Ended, EngineError};
@@ -33,7 +34,11 @@ pub(crate) struct Caller<'a> {
     /// As in `PATH`.
     pub(crate) programs: Option<&'a OsStr>,
     pub(crate) known: &'a Known,
+    pub(crate) at_work: &'a AtWork,
 }
+
+/// Held for reading by every compose that is at work.
+pub(crate) type AtWork = Arc<RwLock<()>>;
 
 /// Makes what is missing of `services` and makes anew what differs.
 pub(crate) async fn up(
@@ -49,18 +54,25 @@ pub(crate) async fn up(
     let by_hand = format!("docker compose {}", arguments.join(" "));
     let Some(program) = installed(caller).await else { return Err(EngineError::NoCompose { by_hand }) };
     let what = format!("`{} {}`", program.join(" "), arguments.join(" "));
-    let mut child = command(caller, program).args(arguments).spawn().map_err(|source| EngineError::Refused {
-        action: format!("be served by compose: cannot run `{}`", program.join(" ")),
-        source: Box::new(source),
+    let at_work = Arc::clone(caller.at_work).read_owned().await;
+    let refused = |action: String| move |source| EngineError::Refused { action, source };
+    let mut child = command(caller, program).args(arguments).spawn().map_err(|source| {
+        refused(format!("be served by compose: cannot run `{}`", program.join(" ")))(source.into())
     })?;
-    match timeout(limit, end(&mut child)).await {
-        Ok(Ok((status, output))) => Ok(Ended { code: status.code().map_or(-1, i64::from), output }),
-        Ok(Err(source)) => Err(EngineError::Refused { action: format!("be asked by {what}"), source: source.into() }),
-        Err(_) => {
-            kill(&mut child).await;
-            Err(EngineError::NotEnded { command: what, limit })
+    let asked = format!("be asked by {what}");
+    // It goes on when nobody waits for it any more: cut off half way, it leaves containers under names of its own.
+    let working = tokio::spawn(async move {
+        let _at_work = at_work;
+        match timeout(limit, end(&mut child)).await {
+            Ok(Ok((status, output))) => Ok(Ended { code: status.code().map_or(-1, i64::from), output }),
+            Ok(Err(source)) => Err(refused(format!("be asked by {what}"))(source.into())),
+            Err(_) => {
+                kill(&mut child).await;
+                Err(EngineError::NotEnded { command: what, limit })
+            }
         }
-    }
+    });
+    working.await.unwrap_or_else(|source| Err(EngineError::Refused { action: asked, source: source.into() }))
 }
 
 /// How compose is called here; it may be installed, or another one be, at any time.
@@ -102,20 +114,20 @@ fn command(caller: &Caller<'_>, program: &[&str]) -> Command {
 
 async fn end(child: &mut Child) -> std::io::Result<(ExitStatus, String)> {
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
-    let tail = std::cell::RefCell::new(Tail::default());
+    let tail = std::sync::Mutex::new(Tail::default());
     let (status, out, err) = tokio::join!(child.wait(), read(&mut out, &tail), read(&mut err, &tail));
     out?;
     err?;
-    Ok((status?, tail.into_inner().text()))
+    Ok((status?, tail.into_inner().unwrap_or_else(PoisonError::into_inner).text()))
 }
 
-async fn read(from: &mut Option<impl AsyncRead + Unpin>, tail: &std::cell::RefCell<Tail>) -> std::io::Result<()> {
+async fn read(from: &mut Option<impl AsyncRead + Unpin>, tail: &std::sync::Mutex<Tail>) -> std::io::Result<()> {
     let Some(from) = from else { return Ok(()) };
     let mut bytes = [0; 1024];
     loop {
         match from.read(&mut bytes).await? {
             0 => return Ok(()),
-            length => tail.borrow_mut().push(&bytes[..length]),
+            length => tail.lock().unwrap_or_else(PoisonError::into_inner).push(&bytes[..length]),
         }
     }
 }

@@ -52,6 +52,9 @@ pub trait Containers {
         limit: Duration,
     ) -> Result<Ended, EngineError>;
 
+    /// Waits until no [`Containers::compose_up`] is at work that nobody waits for any more: half of one is worse than all.
+    async fn settle(&self);
+
     /// Removes the containers of [`Containers::try_out`] that a crash left behind.
     async fn sweep(&self) -> Result<(), EngineError>;
 

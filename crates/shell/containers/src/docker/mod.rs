@@ -44,13 +44,14 @@ pub struct Docker {
     /// Where compose is looked for, as in `PATH`; there where nothing is said.
     programs: Option<OsString>,
     compose: Arc<compose::Known>,
+    at_work: compose::AtWork,
 }
 
 impl Docker {
     /// The engine on a Unix socket; nothing is asked yet, so it may be down.
     #[must_use]
     pub fn at(socket: &Path) -> Self {
-        Self { socket: socket.to_owned(), programs: None, compose: Arc::default() }
+        Self { socket: socket.to_owned(), programs: None, compose: Arc::default(), at_work: Arc::default() }
     }
 
     /// Looks for compose in these folders, written as in `PATH`, and not in those of the environment.
@@ -282,6 +283,10 @@ impl Containers for Docker {
         Ok(last_lines(&client.get(ANSWER, &format!("show the log of {id}"), log).await?, lines))
     }
 
+    async fn settle(&self) {
+        drop(self.at_work.write().await);
+    }
+
     async fn compose_up(
         &self,
         file: &Path,
@@ -292,7 +297,12 @@ impl Containers for Docker {
         check_name(project)?;
         services.iter().try_for_each(|service| check_name(service))?;
         compose::up(
-            &Caller { socket: &self.socket, programs: self.programs.as_deref(), known: &self.compose },
+            &Caller {
+                socket: &self.socket,
+                programs: self.programs.as_deref(),
+                known: &self.compose,
+                at_work: &self.at_work,
+            },
             file,
             project,
             services,
