@@ -43,12 +43,20 @@ async fn converged() -> (TestMachine, Follower<Docker>) {
     (machine, follower)
 }
 
+/// The restarts in their order, but for the first two: those go side by side, and which is quicker is nobody's promise.
+fn restarts(machine: &TestMachine) -> Vec<String> {
+    let mut restarts = machine.engine.restarts();
+    let side_by_side = restarts.len().min(2);
+    restarts[..side_by_side].sort_unstable();
+    restarts
+}
+
 #[tokio::test]
 async fn the_first_cycle_writes_everything_and_restarts_every_reader_once() {
     let (machine, mut follower) = converged().await;
     assert_eq!(files(&machine.root()), ["core/conf/core.yml", "hfs/conf/hfs.yml", "pryv.yml"]);
     assert!(machine.root().join("core/data").is_dir());
-    assert_eq!(machine.engine.restarts(), ["core", "hfs"]);
+    assert_eq!(restarts(&machine), ["core", "hfs"]);
     let service = |name: &str, reason: &str| ServiceReport {
         name: name.to_owned(),
         outcome: ServiceOutcome::Restarted,
@@ -79,7 +87,7 @@ async fn a_change_restarts_its_readers_and_an_unchanged_publish_restarts_nothing
     assert_eq!(machine.read("core/conf/core.yml"), "two");
     machine.leader.publish(set(3, "two"));
     assert_eq!(cycle(&mut follower).await, running(3));
-    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core"]);
+    assert_eq!(restarts(&machine), ["core", "hfs", "core"]);
     let services = machine.leader.last_report().services;
     assert!(services.iter().all(|service| service.outcome == ServiceOutcome::Untouched), "{services:?}");
 }
@@ -131,13 +139,13 @@ async fn a_container_that_its_operator_stopped_stays_stopped() {
     machine.engine.set_state("core", State::Exited(0));
     machine.leader.publish(set(2, "two"));
     assert_eq!(cycle(&mut follower).await, running(2));
-    assert_eq!(machine.engine.restarts(), ["core", "hfs"]);
+    assert_eq!(restarts(&machine), ["core", "hfs"]);
     let report = machine.leader.last_report();
     assert_eq!(report.services[0].outcome, ServiceOutcome::Stopped);
     // Resumed as it was, it would run on the old file.
     machine.engine.set_state("core", State::Running);
     assert_eq!(cycle(&mut follower).await, running(2));
-    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core"]);
+    assert_eq!(restarts(&machine), ["core", "hfs", "core"]);
 }
 
 #[tokio::test]
@@ -157,7 +165,7 @@ async fn a_container_that_is_started_while_files_are_written_is_restarted_too_an
     machine.leader.publish(set(2, "two"));
     assert_eq!(cycle(&mut follower).await, running(2));
     machine.engine.on_call(|_, _| Fate::Serve);
-    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core", "new"]);
+    assert_eq!(restarts(&machine), ["core", "hfs", "core", "new"]);
     assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
     assert_eq!(machine.engine.restarts().len(), 4);
 }
@@ -179,7 +187,8 @@ async fn a_revision_that_kills_a_container_is_undone_and_the_next_one_goes_throu
     let back = Outcome::RolledBack { revision: revision(2), running: revision(1), reason: died.to_owned() };
     assert_eq!(cycle(&mut follower).await, back);
     let before = machine.engine.calls();
-    assert_eq!(before, ["restart core", "restart hfs", "restart core", "start core", "start core"]);
+    assert_eq!(restarts(&machine), ["core", "hfs", "core"]);
+    assert_eq!(before[3..], ["start core", "start core"]);
     // Neither a poll nor a new process tries it again.
     drop(follower);
     let mut follower = machine.follower();
@@ -203,7 +212,7 @@ async fn a_restart_that_is_owed_is_done_after_a_crash_even_when_the_leader_is_go
     machine.leader.change(|served| served.fault = Some(StatusCode::INTERNAL_SERVER_ERROR));
     let mut follower = machine.follower();
     assert_eq!(cycle(&mut follower).await, running(2));
-    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core"]);
+    assert_eq!(restarts(&machine), ["core", "hfs", "core"]);
     assert!(matches!(cycle(&mut follower).await, Outcome::NoGoal { .. }));
     assert_eq!(machine.engine.restarts().len(), 3);
 
@@ -230,7 +239,7 @@ async fn the_wish_to_end_leaves_restarts_owed() {
     assert_eq!(outcome, Outcome::Interrupted);
     drop(follower);
     assert_eq!(cycle(&mut machine.follower()).await, running(2));
-    assert_eq!(machine.engine.restarts(), ["core", "hfs", "core"]);
+    assert_eq!(restarts(&machine), ["core", "hfs", "core"]);
 }
 
 #[tokio::test]
@@ -295,7 +304,7 @@ async fn a_data_folder_that_vanished_is_made_again() {
     assert_eq!(cycle(&mut follower).await, running(1));
     assert!(machine.root().join("core/data").is_dir());
     assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);
-    assert_eq!(machine.engine.restarts(), ["core", "hfs"]);
+    assert_eq!(restarts(&machine), ["core", "hfs"]);
 }
 
 #[tokio::test]
