@@ -63,7 +63,8 @@ impl<C: Containers> Follower<C> {
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
-        if plan.is_empty() {
+        // What was begun and is still to be watched goes on with that.
+        if plan.is_empty() && !(goal.healthy_for.is_some() && self.has_begun(goal)) {
             self.adopt(goal, purpose, &plan, &observed)?;
             return Ok(Way::gone(End::There, &plan, Vec::new()));
         }
@@ -158,7 +159,9 @@ impl Way {
             let reason = format!("its operator stopped it; it reads {} when it is started", list(&left.files));
             ServiceReport::new(&left.name, ServiceOutcome::Stopped, reason)
         }));
-        services.extend(plan.untouched.iter().map(|name| {
+        let untouched: Vec<&String> =
+            plan.untouched.iter().filter(|name| services.iter().all(|known| known.name != **name)).collect();
+        services.extend(untouched.into_iter().map(|name| {
             ServiceReport::new(name, ServiceOutcome::Untouched, "nothing that it reads has changed".to_owned())
         }));
         services.sort_unstable_by(|a, b| a.name.cmp(&b.name));

@@ -18,6 +18,7 @@ mod memory;
 mod pay;
 mod ring;
 mod server;
+mod soak;
 mod store;
 mod terminal;
 mod wish;

@@ -10,12 +10,12 @@ use futures_util::StreamExt as _;
 use pconf_bundle::{Check, ComposeFile, VerifiedBundle};
 use pconf_containers::{
     Acted, Containers, Ended, EngineError, Gate, How, Mount, RootNotMounted, State, Summary, act, host_path, judge,
-    own_id,
+    own_id, stays_well,
 };
 use pconf_daemon::Shutdown;
 use pconf_files::{FilesError, Found, Root, Staged};
 use pconf_names::{Digest, RelativePath};
-use pconf_plan::{Action, Container, ContainerState, Observed, OnDisk, Reads, Step, Stop, Trial, What};
+use pconf_plan::{Action, Container, ContainerState, Manner, Observed, OnDisk, Reads, Step, Stop, Trial, What};
 
 /// Stops and actions that go on side by side.
 const SIDE_BY_SIDE: usize = 4;
@@ -238,6 +238,22 @@ impl<C: Containers> Machine<C> {
             },
         };
         act(engine, &action.name, action.id.as_deref(), &how, &gate).await
+    }
+
+    /// Watches containers side by side for so long; the first one that does not stay well, or cannot be watched, ends it.
+    pub(crate) async fn stay_well(&self, watched: &[(&Container, Manner)], span: Duration) -> Option<(String, Acted)> {
+        let engine = self.engine.as_ref()?;
+        let works = watched.iter().map(|(container, manner)| async move {
+            let gate = Gate { health: manner.health.clone(), limit: Duration::from_secs(manner.limit.into()) };
+            (container.name.clone(), stays_well(engine, &container.id, &gate, span).await)
+        });
+        let mut works = works.collect::<futures_util::stream::FuturesUnordered<_>>();
+        while let Some((name, acted)) = works.next().await {
+            if matches!(acted, Acted::Unhealthy { .. } | Acted::NotTried { .. }) {
+                return Some((name, acted));
+            }
+        }
+        None
     }
 
     /// Removes what a crash left of trials.

@@ -9,6 +9,7 @@ use crate::arrive::{End, Way, list};
 use crate::cycle::{Follower, Trouble};
 use crate::machine::Patience;
 use crate::memory::MemoryError;
+use crate::soak::Soaked;
 
 /// So often what is owed is looked up again: containers come and go while others are acted on.
 const ROUNDS: usize = 3;
@@ -46,7 +47,14 @@ impl<C: Containers> Follower<C> {
             let seen = self.machine.containers().await?;
             actions = self.owed_to(goal, seen.as_deref()).actions;
             if actions.is_empty() {
-                self.memory.ledger.finish(seen.as_deref().unwrap_or_default());
+                let seen = seen.as_deref().unwrap_or_default();
+                if self.memory.ledger.purpose == Purpose::Goal {
+                    balance.soaked(self.soak(goal, seen, shutdown).await);
+                }
+                if !balance.is_even() {
+                    return Ok(Way::gone(balance.end(), plan, balance.services));
+                }
+                self.memory.ledger.finish(seen);
                 self.memory.save_ledger()?;
                 self.store.forget(&self.memory.ledger).map_err(MemoryError::from)?;
                 return Ok(Way::gone(End::There, plan, balance.services));
@@ -134,6 +142,20 @@ impl<C: Containers> Follower<C> {
 impl Balance {
     fn is_even(&self) -> bool {
         self.unwell.is_empty() && self.owed.is_empty() && !self.is_interrupted
+    }
+
+    /// Takes down what came of watching the services.
+    fn soaked(&mut self, soaked: Soaked) {
+        match soaked {
+            Soaked::Well => {}
+            Soaked::Ill(service) => {
+                self.unwell.push(format!("`{}`: {}", service.name, service.reason));
+                self.services.retain(|known| known.name != service.name);
+                self.services.push(service);
+            }
+            Soaked::Unknown(reason) => self.owed.push(reason),
+            Soaked::Interrupted => self.is_interrupted = true,
+        }
     }
 
     fn end(&self) -> End {

@@ -7,9 +7,9 @@ use pconf_names::{MachineName, RevisionId, RoleName};
 use pconf_platform::SecretId;
 use serde::{Deserialize, Serialize};
 
-use crate::span::Span;
 use crate::terminal::OutputFormat;
 use crate::tokens::Scope;
+use pconf_names::Span;
 
 /// Renders one platform.json into every machine's files and serves them to the followers.
 #[derive(Debug, Parser)]
@@ -17,7 +17,7 @@ use crate::tokens::Scope;
     name = "config-leader",
     version,
     propagate_version = true,
-    after_help = "Exit codes: 0 done · 1 failed · 2 invalid input (platform.json, a template, a secret)\n\n\
+    after_help = "Exit codes: 0 done · 1 failed · 2 invalid input (platform.json, a template, a secret) · 3 a rollout halted or went back\n\n\
                   First steps:\n  config-leader init pryv        write platform.json, make keys\n  \
                   config-leader check            see every problem at once\n  config-leader serve            publish, and follow every edit"
 )]
@@ -74,6 +74,12 @@ pub enum Command {
         /// The revision, e.g. `1.8` [default: the published one]; another one than the published is refused.
         revision: Option<RevisionId>,
     },
+    /// Publish what is saved, and tell how it goes: where `rollout` in platform.json says `manual`, or where a change was held
+    /// back. Ends when the rollout rests.
+    Apply(ApplyArguments),
+    /// Look at the rollout, or say how it goes on.
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
     /// Say that this leader goes on, deliberately, after it was restored from a backup.
     #[command(subcommand)]
     Epoch(EpochCommand),
@@ -87,6 +93,41 @@ pub enum Command {
     Status,
     /// Publish a revision whenever the inputs change, and serve it to the followers.
     Serve(ServeArguments),
+}
+
+/// How to publish what is saved.
+#[derive(Debug, Args)]
+pub struct ApplyArguments {
+    /// It may change more machines than `maxAffected` lets pass, and may change them suspiciously much.
+    #[arg(long)]
+    pub accept: bool,
+    /// Only to this machine, until `rollout resume`; may be repeated.
+    #[arg(long = "machine", value_name = "NAME")]
+    pub machines: Vec<MachineName>,
+    /// Only to the machines of this role, until `rollout resume`; may be repeated.
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<RoleName>,
+    /// Go back to what was before, unless `rollout confirm` comes within so long, e.g. `10m`.
+    #[arg(long, value_name = "TIME")]
+    pub confirm_within: Option<Span>,
+    /// Do not wait for the machines.
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// Commands about the rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum RolloutCommand {
+    /// Tell how far it is. Exits with 3 where it halted or went back.
+    Status,
+    /// Let nobody else have the revision for now; machines that have it go on with it.
+    Pause,
+    /// Go on: after a pause, with all machines after `apply --machine`, or in spite of the machines that failed.
+    Resume,
+    /// Go back to what was before, on every machine that was offered the revision.
+    Abort,
+    /// Keep what `apply --confirm-within` published.
+    Confirm,
 }
 
 /// Commands about the epoch.

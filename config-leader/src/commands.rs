@@ -7,14 +7,16 @@ pub(crate) mod epoch;
 mod init;
 pub(crate) mod machine;
 mod render;
+pub(crate) mod rollout;
 pub(crate) mod secret;
 mod serve;
 pub(crate) mod status;
 pub(crate) mod token;
 
-use crate::cli::{Cli, Command, MachineCommand};
+use crate::cli::{ApplyArguments, Cli, Command, MachineCommand, RolloutCommand};
 use crate::folder::Folder;
 use crate::orders::{Order, give};
+use crate::server::{Apply, RolloutOrder};
 use crate::terminal::{Failure, Terminal};
 
 #[cfg(test)]
@@ -36,6 +38,16 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Machine(command) => give(&folder, Order::Machine(command)),
         Command::Secret(command) => secret::run(&folder, command),
         Command::Accept { revision } => give(&folder, Order::Accept(revision)),
+        Command::Apply(arguments) => {
+            let ApplyArguments { accept, machines, roles, confirm_within, detach } = arguments;
+            let order = Order::Apply(Apply { accept, machines, roles, confirm_within });
+            rollout::apply(&folder, order, !detach, terminal)
+        }
+        Command::Rollout(RolloutCommand::Status) => give(&folder, Order::RolloutStatus).and_then(rollout::judged),
+        Command::Rollout(RolloutCommand::Pause) => give(&folder, Order::Rollout(RolloutOrder::Pause)),
+        Command::Rollout(RolloutCommand::Resume) => give(&folder, Order::Rollout(RolloutOrder::Resume)),
+        Command::Rollout(RolloutCommand::Abort) => give(&folder, Order::Rollout(RolloutOrder::Abort)),
+        Command::Rollout(RolloutCommand::Confirm) => give(&folder, Order::Rollout(RolloutOrder::Confirm)),
         Command::Epoch(command) => give(&folder, Order::Epoch(command)),
         Command::Audit(command) => give(&folder, Order::Audit(command)),
         Command::Token(command) => give(&folder, Order::Token(command)),

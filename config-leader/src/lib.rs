@@ -19,7 +19,6 @@ mod passphrase;
 mod publication;
 mod secrets;
 mod server;
-mod span;
 mod templates;
 mod terminal;
 mod tls;

@@ -14,6 +14,7 @@ use crate::cli::{AuditCommand, EpochCommand, MachineCommand, TokenCommand};
 use crate::commands;
 use crate::commands::secret::SecretOrder;
 use crate::folder::Folder;
+use crate::server::{Apply, RolloutOrder};
 use crate::terminal::{Failure, Refusal, Said};
 use crate::tokens::Scope;
 
@@ -24,6 +25,12 @@ const LIMIT: Duration = Duration::from_mins(2);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Order {
+    /// See [`crate::cli::Command::Apply`].
+    Apply(Apply),
+    /// How far the rollout is.
+    RolloutStatus,
+    /// See [`crate::cli::Command::Rollout`].
+    Rollout(RolloutOrder),
     /// See [`crate::cli::Command::Accept`].
     Accept(Option<RevisionId>),
     /// See [`crate::cli::Command::Audit`].
@@ -114,7 +121,7 @@ pub(crate) fn carry_out(folder: &Folder, order: Order, actor: &Actor) -> Result<
         Order::Machine(command) => commands::machine::run(folder, command, actor),
         Order::Token(command) => commands::token::run(folder, command, actor),
         Order::Secret(order) => commands::secret::carry_out(folder, order, actor),
-        Order::Status => Err(anyhow::anyhow!(
+        Order::Status | Order::Apply(_) | Order::Rollout(_) | Order::RolloutStatus => Err(anyhow::anyhow!(
             "no leader runs for `{}`: start it with `config-leader serve`",
             folder.path().display()
         )
@@ -139,6 +146,9 @@ impl Order {
     fn name(&self) -> &'static str {
         match self {
             Self::Accept(_) => "accept",
+            Self::Apply(_) => "apply",
+            Self::Rollout(order) => order.name(),
+            Self::RolloutStatus => "rollout.status",
             Self::Audit(_) => "audit",
             Self::Epoch(_) => "epoch",
             Self::Machine(_) => "machine",
@@ -151,12 +161,14 @@ impl Order {
     /// Which scope a token has to have.
     pub(crate) fn scope(&self) -> Scope {
         match self {
-            Self::Status | Self::Audit(_) | Self::Machine(MachineCommand::List) | Self::Secret(SecretOrder::List) => {
-                Scope::Read
-            }
+            Self::Status
+            | Self::RolloutStatus
+            | Self::Audit(_)
+            | Self::Machine(MachineCommand::List)
+            | Self::Secret(SecretOrder::List) => Scope::Read,
             Self::Secret(_) => Scope::Secrets,
             Self::Machine(_) => Scope::Machines,
-            Self::Accept(_) | Self::Epoch(_) | Self::Token(_) => Scope::Admin,
+            Self::Accept(_) | Self::Apply(_) | Self::Rollout(_) | Self::Epoch(_) | Self::Token(_) => Scope::Admin,
         }
     }
 }

@@ -1,8 +1,9 @@
-//! What was published, and what the admin has accepted of it: two small files that outlive every process.
+//! What was published, and what the admin has accepted of it: small files that outlive every process.
 //!
 //! `serve` alone writes the first, which is in its state folder. `accept` writes the second, which is where `serve` hears of
 //! changes: a command reaches a running leader by its folder only.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -14,9 +15,13 @@ use zeroize::Zeroizing;
 
 use crate::folder::Folder;
 
-/// The last published revision, whole, so that a leader with broken inputs serves it after a restart, too.
-const PUBLICATION: &str = "state/publication";
+/// A published revision, whole, so that a leader with broken inputs serves it after a restart, too. The newest is the last
+/// one; older ones stay while a machine is told them.
+const PUBLICATION: &str = "publication-";
 const ACCEPTED: &str = "accepted.json";
+
+/// So often a revision may be replaced by a newer one while it is read.
+const MOST_TRIES: usize = 5;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,8 +31,21 @@ struct Accepted {
 
 /// The last published revision, if there is one. Whoever reads it while another one is published sees either.
 pub(crate) fn read(folder: &Folder) -> anyhow::Result<Option<Publication>> {
-    let Some(bytes) = folder.sealed(PUBLICATION)? else { return Ok(None) };
-    let file = folder.path().join(PUBLICATION);
+    // Another one may take its place between the two looks.
+    for _ in 0..MOST_TRIES {
+        let Some(newest) = kept(folder)?.pop_last() else { return Ok(None) };
+        if let Some(publication) = read_at(folder, newest)? {
+            return Ok(Some(publication));
+        }
+    }
+    anyhow::bail!("revisions are published faster than they can be read")
+}
+
+/// A published revision, if it is still kept.
+pub(crate) fn read_at(folder: &Folder, revision: RevisionId) -> anyhow::Result<Option<Publication>> {
+    let path = path(revision);
+    let Some(bytes) = folder.sealed(&path)? else { return Ok(None) };
+    let file = folder.path().join(&path);
     from_state(&bytes).map(Some).map_err(|error| {
         let context = match error {
             StateError::Foreign { .. } => format!("`{}` cannot be used", file.display()),
@@ -44,7 +62,33 @@ pub(crate) fn read(folder: &Folder) -> anyhow::Result<Option<Publication>> {
 /// Keeps a revision, durably.
 pub(crate) fn keep(folder: &Folder, publication: &Publication) -> anyhow::Result<()> {
     let bytes = Zeroizing::new(to_state(publication).context("cannot write the revision as JSON")?);
-    Ok(folder.vault()?.write(PUBLICATION, &bytes)?)
+    Ok(folder.vault()?.write(&path(publication.revision), &bytes)?)
+}
+
+/// Removes the revisions that nobody wants any more.
+pub(crate) fn forget(folder: &Folder, is_wanted: impl Fn(RevisionId) -> bool) -> anyhow::Result<()> {
+    for revision in kept(folder)?.into_iter().filter(|revision| !is_wanted(*revision)) {
+        let file = folder.path().join(path(revision));
+        std::fs::remove_file(&file).with_context(|| format!("cannot remove `{}`", file.display()))?;
+    }
+    Ok(())
+}
+
+/// The revisions on the disk.
+fn kept(folder: &Folder) -> anyhow::Result<BTreeSet<RevisionId>> {
+    let state = folder.state();
+    let entries = match std::fs::read_dir(&state) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", state.display())),
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>();
+    let names = names.with_context(|| format!("cannot read `{}`", state.display()))?;
+    Ok(names.iter().filter_map(|name| name.to_str()?.strip_prefix(PUBLICATION)?.parse().ok()).collect())
+}
+
+fn path(revision: RevisionId) -> String {
+    format!("state/{PUBLICATION}{revision}")
 }
 
 /// Notes that a revision may change as much as it does. The caller holds the folder's lock.

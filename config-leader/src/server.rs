@@ -4,15 +4,18 @@
 //! `watch` channel, so that a request never waits for a rendering and a rendering happens once per change.
 
 mod admin;
+mod conductor;
 mod current;
 mod http;
 mod latest;
 mod publisher;
 mod pusher;
 mod status;
+mod steady;
 #[cfg(test)]
 mod tests;
 mod watcher;
+mod wishes;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -22,20 +25,28 @@ use axum::Router;
 use pconf_daemon::{Certificates, Shutdown};
 use pconf_files::StateFolder;
 use pconf_wire::Clock;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
+use crate::commands;
 use crate::config::LeaderConfig;
 use crate::folder::Folder;
 use crate::keys::{self, KeyStore};
-use crate::orders::{self, Asked, Outcome};
+use crate::orders::{self, Actor, Asked, Order, Outcome};
 use crate::terminal::Failure;
 use crate::tls;
+use conductor::Conductor;
 use current::Current;
 use http::Desk;
 use publisher::Publisher;
 use status::StatusBoard;
 pub(crate) use status::{last_contacts, last_heard};
+use steady::Steady;
+pub(crate) use wishes::{Apply, RolloutOrder};
+use wishes::{Wish, Wished};
+
+/// So many wishes may wait for the publisher.
+const WISHES: usize = 16;
 
 /// Serves until `shutdown`: the whole daemon.
 ///
@@ -60,7 +71,11 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
     let (keys, _) = KeyStore::open(folder.clone(), clock);
     let keys = Arc::new(keys);
     let certificates = tls::Keeper::open(&folder)?;
-    let board = Arc::new(StatusBoard::open(Arc::clone(&state))?);
+    let time = Steady::new(keys.clock().clone());
+    let board = Arc::new(StatusBoard::open(Arc::clone(&state), time.clone())?);
+    let conductor = Conductor::open(folder.clone(), Arc::clone(&state), Arc::clone(&board), time, first.revision())?;
+    let first = publisher::told_by(first, &conductor);
+    let (wish, wishes) = mpsc::channel(WISHES);
     let socket = folder.socket();
     let (current, newest) = watch::channel(Arc::new(first));
 
@@ -77,6 +92,7 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
         board: Arc::clone(&board),
         newest: newest.clone(),
         keys: Arc::clone(&keys),
+        wish,
     });
     let counter = admin::Counter::new(folder.clone(), Arc::clone(&carrier));
     let serving_admin = listen(admin_address(folder.config())?, counter.router(), shown, shutdown.clone());
@@ -97,7 +113,7 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
         async move { carrier.carry_out(asked).await }
     };
     let ordering = pconf_daemon::serve_control(&socket, shutdown.clone(), ordered);
-    let publishing = publisher::run(Publisher::new(folder, keys, board), current, shutdown.clone());
+    let publishing = publisher::run(Publisher::new(folder, keys, board, conductor), current, wishes, shutdown.clone());
     // Each of them ends by itself when asked to; the first one that fails ends the others with it.
     let ended = tokio::try_join!(
         async { serving.await.context("the listener failed") },
@@ -146,11 +162,23 @@ pub(crate) struct Carrier {
     board: Arc<StatusBoard>,
     newest: watch::Receiver<Arc<Current>>,
     keys: Arc<KeyStore>,
+    wish: mpsc::Sender<Wished>,
 }
 
 impl Carrier {
     /// Carries out what is asked for. It reads, renders and syncs: it never holds up an answer.
     pub(crate) async fn carry_out(self: &Arc<Self>, asked: Asked) -> Outcome {
+        let Asked { order, actor } = asked;
+        let asked = match order {
+            Order::Apply(apply) => return self.wish(Wish::Apply(apply), actor).await,
+            Order::Rollout(order) => return self.wish(Wish::Rollout(order), actor).await,
+            Order::RolloutStatus => {
+                let rollout = self.newest.borrow().rollout.clone();
+                let rests = rollout.as_ref().is_none_or(|rollout| self.board.sees_rest(rollout));
+                return Ok(commands::rollout::said(rollout.as_deref(), rests));
+            }
+            order => Asked { order, actor },
+        };
         let carrier = Arc::clone(self);
         let current = Arc::clone(&self.newest.borrow());
         let done = tokio::task::spawn_blocking(move || {
@@ -162,5 +190,15 @@ impl Carrier {
         done.await.unwrap_or_else(|_| {
             Err(Failure::Failed(anyhow::anyhow!("the order broke down; the log says more")).into_refusal())
         })
+    }
+
+    /// Has the publisher do what only it can do.
+    async fn wish(&self, wish: Wish, actor: Actor) -> Outcome {
+        let (answer, outcome) = oneshot::channel();
+        let is_heard = self.wish.send(Wished { wish, actor, answer }).await.is_ok();
+        match outcome.await {
+            Ok(outcome) if is_heard => outcome,
+            _ => Err(Failure::Failed(anyhow::anyhow!("the leader is ending; nothing was done")).into_refusal()),
+        }
     }
 }

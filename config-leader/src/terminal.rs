@@ -53,6 +53,8 @@ pub enum Failure {
     Failed(anyhow::Error),
     /// The running leader says that something went wrong.
     Refused(Refusal),
+    /// It was begun, and halted or went back by itself.
+    Stopped(Said),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -67,6 +69,7 @@ impl Failure {
             Self::Invalid { .. } => 2,
             Self::Failed(_) => 1,
             Self::Refused(refusal) => refusal.code,
+            Self::Stopped(_) => 3,
         })
     }
 
@@ -77,6 +80,7 @@ impl Failure {
             Self::Invalid { .. } => Refusal { code: 2, text, json },
             Self::Failed(_) => Refusal { code: 1, text, json },
             Self::Refused(refusal) => refusal,
+            Self::Stopped(_) => Refusal { code: 3, text, json },
         }
     }
 
@@ -91,6 +95,7 @@ impl Failure {
             }
             Self::Failed(error) => format!("error: {}\n", Chain(error.as_ref())),
             Self::Refused(refusal) => refusal.text.clone(),
+            Self::Stopped(said) => said.text.clone(),
         }
     }
 
@@ -99,6 +104,11 @@ impl Failure {
             Self::Invalid { problems, sources } => json!({ "ok": false, "problems": to_json(problems, sources) }),
             Self::Failed(error) => json!({ "ok": false, "error": Chain(error.as_ref()).to_string() }),
             Self::Refused(refusal) => refusal.json.clone(),
+            Self::Stopped(said) => {
+                let mut json = said.json.clone();
+                json["ok"] = Value::Bool(false);
+                json
+            }
         }
     }
 }
@@ -116,6 +126,18 @@ impl Terminal {
     /// Prints a result in the form that was asked for. A reader that has gone away is no fault.
     pub(crate) fn show(&self, said: &Said) {
         self.print(&said.text, &said.json);
+    }
+
+    /// Says how far something is that takes its time, on standard error: in place on a terminal, else line by line.
+    pub(crate) fn progress(&self, line: &str) {
+        let mut out = std::io::stderr().lock();
+        let _ = match (self.format, out.is_terminal()) {
+            (OutputFormat::Json, _) => Ok(()),
+            (OutputFormat::Text, true) => write!(out, "\r\u{1b}[K{line}"),
+            (OutputFormat::Text, false) if line.is_empty() => Ok(()),
+            (OutputFormat::Text, false) => writeln!(out, "{line}"),
+        };
+        let _ = out.flush();
     }
 
     pub(crate) fn fail(&self, failure: &Failure) {

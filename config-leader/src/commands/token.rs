@@ -7,9 +7,9 @@ use crate::audit::{self, Change};
 use crate::cli::TokenCommand;
 use crate::folder::Folder;
 use crate::orders::Actor;
-use crate::span::Span;
 use crate::terminal::{Failure, Said};
 use crate::tokens::{self, Token};
+use pconf_names::Span;
 
 pub(crate) fn run(folder: &Folder, command: TokenCommand, actor: &Actor) -> Result<Said, Failure> {
     let now = Clock::system().now().wall;

@@ -63,6 +63,16 @@ pub(crate) fn note_gates(folder: &Folder, kept: &Kept, revision: RevisionId) -> 
     Ok(())
 }
 
+/// Forgets that everybody was told of a phase in `revision`: the fleet goes back from it.
+pub(crate) fn withdraw_gates(folder: &Folder, kept: &Kept, revision: RevisionId) -> anyhow::Result<()> {
+    for (id, stored) in kept {
+        if let Some(open) = stored.ungated(revision) {
+            note(folder, id, stored, &open)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether any rotation is not complete.
 pub(crate) fn is_under_way(kept: &Kept) -> bool {
     kept.values().any(|stored| stored.rotation.is_some())

@@ -106,6 +106,12 @@ impl Stored {
         Some(Self { rotation: Some(Rotating { gate: Some(revision), ..rotating.clone() }), ..self.clone() })
     }
 
+    /// The same as if nobody had been told of the present phase in `revision`; `None` where nobody was.
+    pub(crate) fn ungated(&self, revision: RevisionId) -> Option<Self> {
+        let rotating = self.rotation.as_ref().filter(|rotating| rotating.gate == Some(revision))?;
+        Some(Self { rotation: Some(Rotating { gate: None, ..rotating.clone() }), ..self.clone() })
+    }
+
     /// Whether the value has the shape of that kind.
     pub(crate) fn fits(&self, kind: &SecretKind) -> bool {
         match (&self.value, kind) {

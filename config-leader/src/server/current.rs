@@ -6,15 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderValue;
 use pconf_bundle::{Bundle, Control, Keys, SealedBundle, seal_bundle};
 use pconf_names::{Digest, MachineName, RevisionId, RoleName};
-use pconf_publish::Publication;
+use pconf_publish::{Publication, Rollout};
 use pconf_wire::{Payload, RandomnessError, seal_nonce};
 use serde_json::Value;
 
 /// What is served at this moment, and what is wrong with the inputs, if anything is.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Current {
     /// The last good revision.
     pub(crate) published: Option<Arc<Published>>,
+    /// What each of its machines is told: it, or an older one until its turn comes.
+    pub(crate) machines: Arc<BTreeMap<MachineName, Arc<Served>>>,
+    /// How far it is with the fleet.
+    pub(crate) rollout: Option<Arc<Rollout>>,
+    /// Why what is saved is not published by itself, as `code`, `message` and `help`.
+    pub(crate) draft: Option<Value>,
     /// Where each machine's follower is reached, and its own origins of the leader.
     pub(crate) addresses: BTreeMap<MachineName, Addresses>,
     /// The problems of the inputs as they are now, as `check --output json` gives them; empty when they are good.
@@ -38,12 +44,11 @@ pub(crate) struct Published {
     pub(crate) digest: Digest,
     /// Whether the admin lets it through although it changes much.
     pub(crate) is_accepted: bool,
-    pub(crate) machines: BTreeMap<MachineName, Served>,
+    pub(crate) machines: BTreeMap<MachineName, Arc<Served>>,
 }
 
 /// One machine's part of a revision.
 pub(crate) struct Served {
-    pub(crate) role: RoleName,
     bundle: Bundle,
     sealed: Mutex<Option<Arc<Sealed>>>,
 }
@@ -61,7 +66,12 @@ pub(crate) struct Sealed {
 impl PartialEq for Current {
     fn eq(&self, other: &Self) -> bool {
         let number = |current: &Self| current.published.as_ref().map(Arc::as_ptr);
-        number(self) == number(other) && self.addresses == other.addresses && self.problems == other.problems
+        number(self) == number(other)
+            && Arc::ptr_eq(&self.machines, &other.machines)
+            && self.rollout == other.rollout
+            && self.draft == other.draft
+            && self.addresses == other.addresses
+            && self.problems == other.problems
     }
 }
 
@@ -70,16 +80,11 @@ impl Current {
     pub(crate) fn revision(&self) -> Option<RevisionId> {
         self.published.as_ref().map(|published| published.revision)
     }
-
-    /// What followers are told of: the revision, and again when it was accepted.
-    pub(crate) fn news(&self) -> Option<(RevisionId, bool)> {
-        self.published.as_ref().map(|published| (published.revision, published.is_accepted))
-    }
 }
 
 impl From<Publication> for Published {
     fn from(publication: Publication) -> Self {
-        let served = |bundle: Bundle| Served { role: bundle.role.clone(), bundle, sealed: Mutex::default() };
+        let served = |bundle: Bundle| Arc::new(Served { bundle, sealed: Mutex::default() });
         Self {
             revision: publication.revision,
             digest: publication.digest,
@@ -89,7 +94,27 @@ impl From<Publication> for Published {
     }
 }
 
+impl Published {
+    /// The same as it is kept.
+    pub(crate) fn to_publication(&self) -> Publication {
+        let machines = self.machines.iter().map(|(name, served)| (name.clone(), served.bundle.clone())).collect();
+        Publication { revision: self.revision, digest: self.digest, machines }
+    }
+}
+
 impl Served {
+    pub(crate) fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    pub(crate) fn revision(&self) -> RevisionId {
+        self.bundle.revision
+    }
+
+    pub(crate) fn role(&self) -> &RoleName {
+        &self.bundle.role
+    }
+
     /// The bundle, with what there is to say about the connection, under the seal of these keys. Sealing the same bytes once
     /// is enough: the same seal says the same.
     pub(crate) fn sealed(&self, keys: &Arc<Keys>, control: Option<Control>) -> Result<Arc<Sealed>, RandomnessError> {

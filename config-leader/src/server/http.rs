@@ -16,7 +16,7 @@ use pconf_bundle::signature::Direction;
 use pconf_bundle::{Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, routes};
 use pconf_daemon::{Chain, Version};
 use pconf_files::StateFolder;
-use pconf_names::{MachineName, RevisionId, RoleName};
+use pconf_names::{MachineName, RoleName};
 use pconf_wire::{Ahead, Payload, Peers, Received, Receiver, Reply, reply};
 use serde_json::json;
 use tokio::sync::watch;
@@ -123,9 +123,12 @@ impl Desk {
         let current = Arc::clone(&self.newest.borrow());
         let Some(published) = &current.published else { return Err(Code::Starting.into()) };
         let machine = request.machine();
-        let Some(served) = published.machines.get(machine) else {
+        let Some(served) = current.machines.get(machine) else {
             // One that has just been declared is in no revision yet.
-            if standing == Standing::Unproven || current.addresses.contains_key(machine) {
+            if published.machines.contains_key(machine)
+                || standing == Standing::Unproven
+                || current.addresses.contains_key(machine)
+            {
                 return Err(Code::Starting.into());
             }
             let detail = format!("`{machine}` is no machine of this platform");
@@ -133,12 +136,16 @@ impl Desk {
         };
         self.board.contact(machine);
         match (request.path(), request.method()) {
-            (routes::REPORTS, &Method::POST) => self.report(&request),
+            (routes::REPORTS, &Method::POST) => self.report(&request).await,
             (routes::REPORTS, _) => Err(Code::MethodNotAllowed.into()),
             (path, method) => match (routes::role_of(path), method) {
                 (Some(role), &Method::GET) => {
                     let control = self.control(machine);
-                    configuration(&request, &role, published.revision, served, control)
+                    let answer = configuration(&request, &role, served, control)?;
+                    if answer.status() == StatusCode::OK {
+                        self.board.fetched(machine, served.revision());
+                    }
+                    Ok(answer)
                 }
                 (Some(_), _) => Err(Code::MethodNotAllowed.into()),
                 (None, _) => Err(Code::NotFound.into()),
@@ -217,7 +224,7 @@ impl Desk {
         }
     }
 
-    fn report(&self, request: &Received) -> Result<Reply, Problem> {
+    async fn report(&self, request: &Received) -> Result<Reply, Problem> {
         if request.header(CONTENT_TYPE) != Some(routes::SEALED_REPORT) {
             let detail = format!("reports are taken as `{}` only", routes::SEALED_REPORT);
             return Err(Problem::new(Code::BadRequest).with_detail(detail));
@@ -231,7 +238,7 @@ impl Desk {
             Problem::new(Code::BadRequest)
         })?;
         info!(machine = %request.machine(), verdict = %report.verdict, "report");
-        self.board.report(request.machine(), report);
+        self.board.report(request.machine(), report).await;
         Ok(reply(StatusCode::NO_CONTENT, Payload::empty()))
     }
 }
@@ -240,12 +247,11 @@ impl Desk {
 fn configuration(
     request: &Received,
     role: &RoleName,
-    revision: RevisionId,
     served: &Served,
     control: Option<Control>,
 ) -> Result<Reply, Problem> {
-    if served.role != *role {
-        let detail = format!("`{}` has the role `{}`", request.machine(), served.role);
+    if served.role() != role {
+        let detail = format!("`{}` has the role `{}`", request.machine(), served.role());
         return Err(Problem::new(Code::RoleForbidden).with_detail(detail));
     }
     if request.header(ACCEPT) != Some(routes::SEALED_BUNDLE) {
@@ -263,7 +269,7 @@ fn configuration(
     headers.insert(ETAG, sealed.tag.clone());
     if !is_known {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(routes::SEALED_BUNDLE));
-        let revision = HeaderValue::from_str(&revision.to_string()).map_err(|error| internal(&error))?;
+        let revision = HeaderValue::from_str(&served.revision().to_string()).map_err(|error| internal(&error))?;
         headers.insert(routes::CONF_REVISION, revision);
     }
     Ok(answer)

@@ -7,25 +7,29 @@ use std::time::Duration;
 use anyhow::Context as _;
 use pconf_daemon::{Chain, Shutdown};
 use pconf_names::{MachineName, RevisionId};
-use pconf_platform::{Problem, Sources, to_json};
-use pconf_publish::publish;
+use pconf_platform::{Policy, Problem, Publish, Sources, to_json};
+use pconf_publish::{Course, Phase as RolloutPhase, Publication, publish};
 use pconf_render::{Scene, SecretValues, TemplateSet};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::audit::{self, Change};
+use crate::commands::rollout;
 use crate::epoch;
 use crate::folder::Folder;
 use crate::inputs::{Inputs, Reader};
 use crate::keys::KeyStore;
-use crate::orders::Actor;
+use crate::orders::{Actor, Outcome};
 use crate::publication;
 use crate::secrets::{Purpose, rotation};
+use crate::server::conductor::{Conductor, Rejected, Terms};
 use crate::server::current::{Addresses, Current, Published};
 use crate::server::status::StatusBoard;
 use crate::server::watcher::Watcher;
-use crate::terminal::Failure;
+use crate::server::wishes::{Apply, RolloutOrder, Wish, Wished};
+use crate::terminal::{Failure, Said};
 
 /// Even without any hint the folder is looked at this often: events can be lost.
 const RESCAN: Duration = Duration::from_secs(30);
@@ -40,6 +44,7 @@ pub(crate) struct Publisher {
     board: Arc<StatusBoard>,
     /// What the revision that is served was made of.
     rendered: Option<Seen>,
+    conductor: Conductor,
     /// Whether a rotation of a secret waits for reports.
     awaits_reports: bool,
 }
@@ -64,21 +69,44 @@ pub(crate) fn last_published(folder: &Folder) -> anyhow::Result<Current> {
     Ok(Current { published, ..Current::default() })
 }
 
-/// Publishes at once and then whenever the folder changes, until `shutdown`.
+/// The same with what every machine is told, as the last life of this leader left it.
+pub(crate) fn told_by(first: Current, conductor: &Conductor) -> Current {
+    let machines = first.published.as_ref().map(|newest| conductor.served(newest)).unwrap_or_default();
+    Current { machines: Arc::new(machines), rollout: conductor.rollout().cloned().map(Arc::new), ..first }
+}
+
+/// Why the publisher looks again.
+enum Event {
+    /// Inputs may have changed.
+    Folder,
+    /// Machines have spoken, or time has passed.
+    Fleet,
+    /// Somebody wants something.
+    Wished(Wished),
+}
+
+/// Publishes at once and then whenever the folder changes or somebody wants it, and leads what it publishes through the
+/// fleet, until `shutdown`.
 pub(crate) async fn run(
     mut publisher: Publisher,
     current: watch::Sender<Arc<Current>>,
+    mut wanted: mpsc::Receiver<Wished>,
     mut shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let mut watcher = Watcher::start(publisher.folder.clone())?;
+    let mut event = Event::Folder;
+    let mut rescan = Instant::now() + RESCAN;
     loop {
-        // Before the look, so that no edit falls between the two; after it, for the folders that it made.
-        watcher.watch_what_is_new();
+        if matches!(event, Event::Folder) {
+            // Before the look, so that no edit falls between the two; after it, for the folders that it made.
+            watcher.watch_what_is_new();
+            rescan = Instant::now() + RESCAN;
+        }
         let before = Arc::clone(&current.borrow());
         // Reading, rendering and syncing block: they have a thread of their own and never hold up an answer.
-        let (back, after) = tokio::task::spawn_blocking(move || {
-            let after = publisher.cycle(&before);
-            (publisher, after)
+        let (back, after, answered) = tokio::task::spawn_blocking(move || {
+            let (after, answered) = publisher.turn(event, &before);
+            (publisher, after, answered)
         })
         .await
         .context("the publisher broke down")?;
@@ -93,26 +121,59 @@ pub(crate) async fn run(
                     .context("the recorder broke down")?;
             }
         }
+        if let Some((answer, outcome)) = answered {
+            // Whoever asked may have gone.
+            drop(answer.send(outcome));
+        }
         watcher.watch_what_is_new();
         let board = Arc::clone(&publisher.board);
-        // Every arm is cancel-safe: events stay in their channel, and the next cycle compares content anyway.
-        tokio::select! {
+        let listens = publisher.awaits_reports || publisher.conductor.listens();
+        let (is_timed, seconds) = publisher.conductor.look_again_in().map_or((false, 0), |seconds| (true, seconds));
+        // Every arm is cancel-safe: events stay in their channel, and the next look compares content anyway.
+        event = tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            () = board.report_came(), if publisher.awaits_reports => {}
-            _ = tokio::time::timeout(RESCAN, watcher.settled_change()) => {}
-        }
+            Some(wished) = wanted.recv() => Event::Wished(wished),
+            () = board.report_came(), if listens => if publisher.awaits_reports { Event::Folder } else { Event::Fleet },
+            () = tokio::time::sleep(Duration::from_secs(seconds)), if is_timed => Event::Fleet,
+            _ = tokio::time::timeout_at(rescan, watcher.settled_change()) => Event::Folder,
+        };
     }
 }
 
+/// What a turn has to say to whoever wanted it.
+type Answered = Option<(oneshot::Sender<Outcome>, Outcome)>;
+
 impl Publisher {
-    pub(crate) fn new(folder: Folder, keys: Arc<KeyStore>, board: Arc<StatusBoard>) -> Self {
-        Self { folder, keys, reader: Reader::default(), board, rendered: None, awaits_reports: false }
+    pub(crate) fn new(folder: Folder, keys: Arc<KeyStore>, board: Arc<StatusBoard>, conductor: Conductor) -> Self {
+        let reader = Reader::default();
+        Self { folder, keys, reader, board, conductor, rendered: None, awaits_reports: false }
+    }
+
+    fn turn(&mut self, event: Event, before: &Current) -> (Option<Current>, Answered) {
+        match event {
+            Event::Folder => (self.cycle(before, None), None),
+            Event::Fleet => (self.look_at_fleet(before), None),
+            Event::Wished(Wished { wish: Wish::Apply(apply), actor, answer }) => {
+                let after = self.cycle(before, Some(&apply));
+                let outcome = applied(before, after.as_ref().unwrap_or(before), &self.folder, &actor);
+                (after, Some((answer, outcome)))
+            }
+            Event::Wished(Wished { wish: Wish::Rollout(order), actor, answer }) => {
+                match self.ordered(order, &actor, before) {
+                    Ok((after, said)) => (after, Some((answer, Ok(said)))),
+                    Err(error) => (None, Some((answer, Err(Failure::Failed(error).into_refusal())))),
+                }
+            }
+        }
     }
 
     /// Reads everything once. `None` where nothing changed that anybody has to see.
-    fn cycle(&mut self, before: &Current) -> Option<Current> {
-        let mut after = self.attempt(before).unwrap_or_else(|failure| Current {
+    fn cycle(&mut self, before: &Current, apply: Option<&Apply>) -> Option<Current> {
+        let mut after = self.attempt(before, apply).unwrap_or_else(|failure| Current {
             published: before.published.clone(),
+            machines: Arc::clone(&before.machines),
+            rollout: before.rollout.clone(),
+            draft: before.draft.clone(),
             addresses: before.addresses.clone(),
             problems: problems_of(&failure),
         });
@@ -120,8 +181,14 @@ impl Publisher {
         after.problems.extend(to_values(&self.keys.reread(), &Sources::new()));
         match self.accepted(after.published.as_deref()) {
             Ok(None) => {}
-            Ok(Some(accepted)) => after.published = Some(Arc::new(accepted)),
+            Ok(Some(accepted)) => {
+                after.published = Some(Arc::new(accepted));
+                self.serve(&mut after, before);
+            }
             Err(error) => after.problems.extend(problems_of(&Failure::Failed(error))),
+        }
+        if let Err(error) = self.lead(&mut after) {
+            after.problems.extend(problems_of(&Failure::Failed(error)));
         }
         if after.problems != before.problems {
             tell(&after);
@@ -129,10 +196,101 @@ impl Publisher {
         (after != *before).then_some(after)
     }
 
-    fn attempt(&mut self, before: &Current) -> Result<Current, Failure> {
+    /// As [`Publisher::cycle`], where only the fleet has something new.
+    fn look_at_fleet(&mut self, before: &Current) -> Option<Current> {
+        let mut after = before.clone();
+        if let Err(error) = self.lead(&mut after) {
+            warn!(error = %Chain(error.as_ref()), "the rollout cannot go on");
+            after.problems.retain(|problem| problem["code"] != "rollout");
+            after.problems.push(json!({ "code": "rollout", "message": Chain(error.as_ref()).to_string() }));
+        }
+        (after != *before).then_some(after)
+    }
+
+    /// Leads what is published as far through the fleet as it can go now, and back where it has to.
+    fn lead(&mut self, after: &mut Current) -> anyhow::Result<()> {
+        let Some(newest) = after.published.clone() else { return Ok(()) };
+        if let Some(back) = self.conductor.go_on(&newest)? {
+            let reason = match self.conductor.rollout().map(|rollout| &rollout.phase) {
+                Some(RolloutPhase::Halted { reason }) => reason.clone(),
+                _ => format!("{} was not confirmed in time", newest.revision),
+            };
+            self.go_back(after, &newest, back, reason)?;
+        }
+        let before = after.clone();
+        self.serve(after, &before);
+        Ok(())
+    }
+
+    /// Publishes what was before `newest`.
+    fn go_back(
+        &mut self,
+        after: &mut Current,
+        newest: &Arc<Published>,
+        back: Publication,
+        reason: String,
+    ) -> anyhow::Result<()> {
+        let course = Course::Back { from: newest.revision, reason: reason.clone() };
+        let policy = self.conductor.rollout().map_or_else(Policy::at_once, |rollout| rollout.policy.clone());
+        let rejected = Rejected { revision: newest.revision, digest: newest.digest, reason };
+        let rollout = self.conductor.plan(&back, Some(newest), course, policy, Terms::default());
+        info!(revision = %back.revision, from = %newest.revision, "published: what was before");
+        after.published = Some(self.conductor.begin(rollout, back, Some(newest), Some(rejected))?);
+        let inputs = self.reader.read(&self.folder, Purpose::Use);
+        if let Ok(inputs) = inputs {
+            rotation::withdraw_gates(&self.folder, &inputs.kept, newest.revision)?;
+        }
+        // What is saved is now a draft.
+        self.rendered = None;
+        Ok(())
+    }
+
+    /// What every machine is told from now on.
+    fn serve(&self, after: &mut Current, before: &Current) {
+        after.rollout = self.conductor.rollout().cloned().map(Arc::new);
+        let Some(newest) = &after.published else { return };
+        let machines = self.conductor.served(newest);
+        let is_same = machines.len() == before.machines.len()
+            && machines
+                .iter()
+                .zip(before.machines.iter())
+                .all(|(one, other)| one.0 == other.0 && Arc::ptr_eq(one.1, other.1));
+        if !is_same {
+            after.machines = Arc::new(machines);
+        }
+    }
+
+    /// What an admin says to the rollout.
+    fn ordered(
+        &mut self,
+        order: RolloutOrder,
+        actor: &Actor,
+        before: &Current,
+    ) -> anyhow::Result<(Option<Current>, Said)> {
+        let newest = before.published.clone().context("nothing is published yet")?;
+        let mut after = before.clone();
+        let what = order.name();
+        match order {
+            RolloutOrder::Pause => self.conductor.change(|rollout| Ok(rollout.pause(format!("{actor} paused it"))?))?,
+            RolloutOrder::Resume => self.conductor.change(|rollout| Ok(rollout.resume()?))?,
+            RolloutOrder::Confirm => self.conductor.change(|rollout| Ok(rollout.confirm()?))?,
+            RolloutOrder::Abort => {
+                self.conductor.change(|rollout| Ok(rollout.can_abort()?))?;
+                let reason = format!("{actor} aborted it");
+                let back = self.conductor.give_back(&newest, &reason)?;
+                self.go_back(&mut after, &newest, back, reason)?;
+            }
+        }
+        audit::append(&self.folder, actor, what, &newest.revision.to_string(), Change::default())?;
+        self.lead(&mut after)?;
+        let said = rollout::said(after.rollout.as_deref(), self.conductor.rests());
+        Ok(((after != *before).then_some(after), said))
+    }
+
+    fn attempt(&mut self, before: &Current, apply: Option<&Apply>) -> Result<Current, Failure> {
         // Somebody who changes a secret at the same moment is no reason to fail; nobody does so for ever.
         for _ in 0..MOST_TRIES {
-            if let Some(after) = self.try_once(before)? {
+            if let Some(after) = self.try_once(before, apply)? {
                 return Ok(after);
             }
         }
@@ -140,48 +298,110 @@ impl Publisher {
     }
 
     /// `None` where a secret was changed by somebody else meanwhile.
-    fn try_once(&mut self, before: &Current) -> Result<Option<Current>, Failure> {
+    fn try_once(&mut self, before: &Current, apply: Option<&Apply>) -> Result<Option<Current>, Failure> {
         let inputs = self.inputs()?;
-        let addresses = addresses(&inputs.looked.scene);
+        let mut after = Current { problems: Vec::new(), addresses: addresses(&inputs.looked.scene), ..before.clone() };
         let seen = Seen {
             text: inputs.looked.text.clone(),
             secrets: inputs.secrets.clone(),
             set: Arc::clone(&inputs.looked.set),
         };
-        let mut published = before.published.clone();
         let previous = before.published.as_ref().map(|published| (published.revision, published.digest));
         let epoch = epoch::wanted(&self.folder)?;
         let is_in_epoch = previous.is_some_and(|(revision, _)| revision.epoch >= epoch);
         // No work without a change: the same inputs render to the same bytes.
-        if !is_in_epoch || self.rendered.as_ref() != Some(&seen) {
-            let publication = publish(previous, epoch, inputs.evaluate()?);
+        if !is_in_epoch || apply.is_some() || self.rendered.as_ref() != Some(&seen) {
+            let policy = &inputs.looked.scene.platform().rollout;
+            let mut publication = publish(previous, epoch, inputs.evaluate()?, policy);
+            let drafted =
+                publication.as_ref().and_then(|publication| self.held_back(publication, before, policy, apply));
+            let is_held = drafted.is_some();
+            after.draft = drafted;
+            if is_held {
+                publication = None;
+            }
             // Good, so far: its secrets are on disk before it is.
-            if !inputs.keep_secrets(&self.folder, publication.as_ref().map(|publication| publication.revision))? {
+            let kept = is_held
+                || inputs.keep_secrets(&self.folder, publication.as_ref().map(|publication| publication.revision))?;
+            if !kept {
                 return Ok(None);
             }
             if let Some(publication) = publication {
-                // On disk before anybody sees it: a number that was seen is never given to other bytes.
-                publication::keep(&self.folder, &publication)?;
-                let (revision, digest) = (publication.revision, publication.digest);
-                info!(%revision, machines = publication.machines.len(), %digest, "published");
-                published = Some(Arc::new(Published::from(publication)));
+                after.published = Some(self.publish(publication, before, policy.clone(), apply)?);
+                self.serve(&mut after, before);
             }
             self.rendered = Some(seen);
         }
-        if let Some(published) = &published {
+        if let Some(published) = after.published.as_ref().filter(|_| after.draft.is_none()) {
             rotation::note_gates(&self.folder, &inputs.kept, published.revision)?;
         }
-        Ok(Some(Current { published, addresses, problems: Vec::new() }))
+        Ok(Some(after))
+    }
+
+    /// Keeps a new revision and begins to lead it through the fleet.
+    fn publish(
+        &mut self,
+        publication: Publication,
+        before: &Current,
+        policy: Policy,
+        apply: Option<&Apply>,
+    ) -> anyhow::Result<Arc<Published>> {
+        let is_accepted = apply.is_some_and(|apply| apply.accept);
+        let publication = if is_accepted { publication.accepted() } else { publication };
+        let (revision, digest, machines) = (publication.revision, publication.digest, publication.machines.len());
+        let terms = apply.map(|apply| apply.terms(&publication)).transpose()?.unwrap_or_default();
+        let newest = before.published.as_ref();
+        let rollout = self.conductor.plan(&publication, newest, Course::Forward, policy, terms);
+        // On disk before anybody sees it: a number that was seen is never given to other bytes.
+        let published = self.conductor.begin(rollout, publication, newest, None)?;
+        info!(%revision, machines, %digest, "published");
+        Ok(published)
+    }
+
+    /// Why a good revision waits for the admin's word, if it does.
+    fn held_back(
+        &self,
+        publication: &Publication,
+        before: &Current,
+        policy: &Policy,
+        apply: Option<&Apply>,
+    ) -> Option<Value> {
+        let newest = before.published.as_ref()?;
+        let held =
+            |code: &str, message: String, help: &str| Some(json!({ "code": code, "message": message, "help": help }));
+        let rollout = self.conductor.plan(publication, Some(newest), Course::Forward, policy.clone(), Terms::default());
+        let (affected, all) = (rollout.affected(), rollout.machines.len());
+        if let Some(most) = policy.max_affected.map(|most| most.of(all)).filter(|most| affected > *most)
+            && !apply.is_some_and(|apply| apply.accept)
+        {
+            let message = format!("it changes {affected} of {all} machines, and `maxAffected` lets {most} pass");
+            return held("too-many-machines", message, "if that is meant: `config-leader apply --accept`");
+        }
+        if apply.is_some() {
+            return None;
+        }
+        if let Some(rejected) = self.conductor.rejected().filter(|rejected| rejected.digest == publication.digest) {
+            let Rejected { revision, reason, .. } = rejected;
+            let message = format!("it says what {revision} said, from which the fleet went back: {reason}");
+            return held("rejected", message, "mend it, or try it once more with `config-leader apply`");
+        }
+        if policy.publish == Publish::Manual {
+            let message = format!("it changes {affected} of {all} machines");
+            return held("manual", message, "`config-leader apply` publishes it");
+        }
+        None
     }
 
     /// The inputs, with each rotation of a secret as far as the fleet's reports let it go.
     fn inputs(&mut self) -> Result<Inputs, Failure> {
         let mut inputs = self.reader.read(&self.folder, Purpose::Use)?;
-        if rotation::advance(&self.folder, &inputs, |machine| self.board.runs(machine))? {
+        // A phase that the fleet went back from is no phase that it is in.
+        let is_in_step = self.conductor.rejected().is_none();
+        if is_in_step && rotation::advance(&self.folder, &inputs, |machine| self.board.runs(machine))? {
             inputs = self.reader.read(&self.folder, Purpose::Use)?;
         }
         self.awaits_reports = rotation::is_under_way(&inputs.kept);
-        self.board.decide_by_reports(self.awaits_reports);
+        self.board.decide_by_rotation(self.awaits_reports);
         Ok(inputs)
     }
 
@@ -197,6 +417,27 @@ impl Publisher {
         info!(revision = %publication.revision, "accepted");
         Ok(Some(Published::from(publication)))
     }
+}
+
+/// What came of the wish to publish.
+fn applied(before: &Current, after: &Current, folder: &Folder, actor: &Actor) -> Outcome {
+    if !after.problems.is_empty() {
+        let error = anyhow::anyhow!("the inputs are broken, nothing was published: `config-leader check` tells where");
+        return Err(Failure::Failed(error).into_refusal());
+    }
+    if let Some(draft) = &after.draft {
+        let text = |field: &str| draft[field].as_str().unwrap_or_default().to_owned();
+        let error = anyhow::anyhow!("not published: {}; {}", text("message"), text("help"));
+        return Err(Failure::Failed(error).into_refusal());
+    }
+    if after.revision() == before.revision() {
+        return Ok(rollout::nothing_to_apply(after.revision()));
+    }
+    let object = after.revision().map(|revision| revision.to_string()).unwrap_or_default();
+    if let Err(error) = audit::append(folder, actor, "apply", &object, Change::default()) {
+        warn!(error = %Chain(error.as_ref()), "the audit log does not tell of this revision");
+    }
+    Ok(rollout::said(after.rollout.as_deref(), false))
 }
 
 /// Notes in the audit log what the leader did by itself.
@@ -249,6 +490,7 @@ fn problems_of(failure: &Failure) -> Vec<Value> {
         Failure::Failed(error) => vec![json!({ "code": "failed", "message": Chain(error.as_ref()).to_string() })],
         // Said by another process; nothing here asks one.
         Failure::Refused(refusal) => vec![refusal.json.clone()],
+        Failure::Stopped(said) => vec![said.json.clone()],
     }
 }
 

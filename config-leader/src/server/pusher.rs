@@ -80,7 +80,8 @@ struct Due<'a> {
 fn due<'a>(current: &'a Current, keys: &'a KeyRing, told: &BTreeMap<MachineName, News>) -> Vec<Due<'a>> {
     let peers = current.addresses.iter().filter_map(|(machine, addresses)| {
         let held = keys.of(machine)?;
-        let news = News { revision: current.news(), key: held.ring.announced().map(|key| key.version) };
+        let told = current.machines.get(machine).map(|served| (served.revision(), served.bundle().accepted));
+        let news = News { revision: told, key: held.ring.announced().map(|key| key.version) };
         Some(Due { machine, url: addresses.follower.as_deref()?, keys: held.spoken()?, news })
     });
     // That a key is announced no more is no news: its follower uses it.

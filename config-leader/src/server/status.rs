@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,20 +11,26 @@ use pconf_bundle::{KeyId, Report, Verdict};
 use pconf_daemon::{Chain, Shutdown, StateError, from_state, to_state};
 use pconf_files::StateFolder;
 use pconf_names::{MachineName, RevisionId};
+use pconf_publish::{Rollout, Word, Words};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::warn;
 
 use crate::folder::Folder;
 use crate::keys::{KeyRing, Ring};
 use crate::server::current::Current;
+use crate::server::steady::Steady;
 
 const STATE: &str = "machines.json";
 /// Reports come in flocks after a publish; they are kept together.
 const FLOCK: Duration = Duration::from_millis(500);
+/// As [`FLOCK`], where somebody waits for them.
+const DECISIVE_FLOCK: Duration = Duration::from_millis(20);
+/// Who was not heard for so many seconds and is heard again may be waited for.
+const QUIET: u64 = 30;
 
 /// What was heard, by machine.
 pub(crate) struct StatusBoard {
@@ -33,8 +39,19 @@ pub(crate) struct StatusBoard {
     changed: Notify,
     /// For the one that makes revisions.
     reported: Notify,
-    /// Whether that one decides by reports: a follower says a thing once, so none that was taken may be lost then.
-    is_decisive: AtomicBool,
+    /// Whether something is decided by reports: a follower says a thing once, so none that was answered may be lost then.
+    is_decisive: Decisive,
+    /// How many reports came, and how many of them are on the disk.
+    came: AtomicU64,
+    kept: watch::Sender<u64>,
+    time: Steady,
+}
+
+/// What is decided by reports.
+#[derive(Default)]
+struct Decisive {
+    rotation: AtomicBool,
+    rollout: AtomicBool,
 }
 
 /// The form on disk.
@@ -54,9 +71,30 @@ struct Heard {
     reported_at: Option<String>,
     /// Why the last push did not reach it.
     push_error: Option<String>,
+    /// When it was last heard in this life of the leader, by its steady clock.
+    #[serde(skip)]
+    last_moment: Option<u64>,
+    /// The newest revision whose files it has fetched in this life of the leader.
+    #[serde(skip)]
+    fetched: Option<RevisionId>,
     /// Who came too late with a string to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alarm: Option<Alarm>,
+}
+
+/// What is known of the machines at this moment.
+pub(super) struct Told<'b>(MutexGuard<'b, BTreeMap<MachineName, Heard>>);
+
+impl Words for Told<'_> {
+    fn word(&self, machine: &MachineName) -> Word<'_> {
+        let Some(heard) = self.0.get(machine) else { return Word::default() };
+        let last_life = || {
+            let at = OffsetDateTime::parse(heard.last_contact.as_deref()?, &Rfc3339).ok()?;
+            u64::try_from(at.unix_timestamp()).ok()
+        };
+        let verdict = heard.report.as_ref().map(|report| &report.verdict);
+        Word { heard: heard.last_moment.or_else(last_life), fetched: heard.fetched, verdict }
+    }
 }
 
 /// Somebody used a string to join that somebody else had used.
@@ -70,9 +108,15 @@ struct Alarm {
     from: IpAddr,
 }
 
+impl Decisive {
+    fn by_any(&self) -> bool {
+        self.rotation.load(Ordering::Relaxed) || self.rollout.load(Ordering::Relaxed)
+    }
+}
+
 impl StatusBoard {
     /// The board as the last life of this leader left it.
-    pub(crate) fn open(state: Arc<StateFolder>) -> anyhow::Result<Self> {
+    pub(crate) fn open(state: Arc<StateFolder>, time: Steady) -> anyhow::Result<Self> {
         let heard = match state.read(STATE)? {
             None => BTreeMap::new(),
             // Nothing is decided by what was heard, so a damaged file is no reason to serve nobody.
@@ -88,14 +132,26 @@ impl StatusBoard {
             state,
             changed: Notify::new(),
             reported: Notify::new(),
-            is_decisive: AtomicBool::new(true),
+            is_decisive: Decisive { rotation: AtomicBool::new(true), rollout: AtomicBool::new(true) },
+            came: AtomicU64::new(0),
+            kept: watch::Sender::new(0),
+            time,
         })
     }
 
     /// An authenticated request came.
     pub(crate) fn contact(&self, machine: &MachineName) {
         let now = now();
-        let before = self.heard().entry(machine.clone()).or_default().last_contact.replace(now.clone());
+        let moment = self.time.now();
+        let before = {
+            let mut heard = self.heard();
+            let entry = heard.entry(machine.clone()).or_default();
+            let is_back = entry.last_moment.replace(moment).is_none_or(|last| moment > last + QUIET);
+            if is_back {
+                self.reported.notify_one();
+            }
+            entry.last_contact.replace(now.clone())
+        };
         // To the minute is exact enough for the disk.
         let minute = |time: &str| time.get(..16).map(str::to_owned);
         if before.as_deref().and_then(minute) != minute(&now) {
@@ -116,19 +172,33 @@ impl StatusBoard {
         true
     }
 
-    /// A report came.
-    pub(crate) fn report(&self, machine: &MachineName, report: Report) {
+    /// A machine was given the files of a revision.
+    pub(crate) fn fetched(&self, machine: &MachineName, revision: RevisionId) {
+        let before = self.heard().entry(machine.clone()).or_default().fetched.replace(revision);
+        if before != Some(revision) {
+            self.reported.notify_one();
+        }
+    }
+
+    /// A report came. Ends when it may be answered: where something is decided by it, it is on the disk by then.
+    pub(crate) async fn report(&self, machine: &MachineName, report: Report) {
+        let number = self.take(machine, report);
+        if self.is_decisive.by_any() {
+            // Cancel-safe: a report that is not answered is sent again.
+            let _ = self.kept.subscribe().wait_for(|kept| *kept >= number).await;
+        }
+    }
+
+    /// A report came, which is the so-manieth.
+    pub(super) fn take(&self, machine: &MachineName, report: Report) -> u64 {
         let now = now();
-        {
-            let mut heard = self.heard();
-            let entry = heard.entry(machine.clone()).or_default();
-            (entry.report, entry.reported_at) = (Some(report), Some(now));
-        }
-        if self.is_decisive.load(Ordering::Relaxed) {
-            self.keep();
-        }
+        let mut heard = self.heard();
+        let entry = heard.entry(machine.clone()).or_default();
+        (entry.report, entry.reported_at) = (Some(report), Some(now));
+        let number = self.came.fetch_add(1, Ordering::Relaxed) + 1;
         self.changed.notify_one();
         self.reported.notify_one();
+        number
     }
 
     /// A push was tried.
@@ -141,9 +211,24 @@ impl StatusBoard {
         runs(&self.heard().get(machine)?.report.as_ref()?.verdict)
     }
 
-    /// Whether something is decided by the reports to come: then each is on the disk before it is answered.
-    pub(crate) fn decide_by_reports(&self, is_decisive: bool) {
-        self.is_decisive.store(is_decisive, Ordering::Relaxed);
+    /// What is known of the machines at this moment, for whoever leads a rollout. Nobody else hears anything meanwhile.
+    pub(super) fn words(&self) -> Told<'_> {
+        Told(self.heard())
+    }
+
+    /// Whether nothing more happens to a rollout by itself, as far as is known.
+    pub(crate) fn sees_rest(&self, rollout: &Rollout) -> bool {
+        rollout.rests(&self.words(), self.time.now())
+    }
+
+    /// Whether a rotation is decided by the reports to come.
+    pub(crate) fn decide_by_rotation(&self, is_decisive: bool) {
+        self.is_decisive.rotation.store(is_decisive, Ordering::Relaxed);
+    }
+
+    /// Whether a rollout is decided by the reports to come.
+    pub(crate) fn decide_by_rollout(&self, is_decisive: bool) {
+        self.is_decisive.rollout.store(is_decisive, Ordering::Relaxed);
     }
 
     /// Waits for the next report. Cancel-safe.
@@ -156,9 +241,8 @@ impl StatusBoard {
         let heard = self.heard();
         let unheard = Heard::default();
         let machines: serde_json::Map<String, Value> = current
-            .published
+            .machines
             .iter()
-            .flat_map(|published| &published.machines)
             .map(|(name, served)| {
                 let heard = heard.get(name).unwrap_or(&unheard);
                 let addresses = current.addresses.get(name);
@@ -167,9 +251,9 @@ impl StatusBoard {
                 // It has been seen to when the machine was invited again, or got another key since.
                 let alarm = heard.alarm.as_ref().filter(|alarm| ring.is_some_and(|ring| ring.last() <= alarm.key + 1));
                 let value = json!({
-                    "role": served.role,
+                    "role": served.role(),
                     "url": addresses.and_then(|addresses| addresses.follower.as_ref()),
-                    "desired": current.revision(),
+                    "desired": served.revision(),
                     "report": heard.report,
                     "reportedAt": heard.reported_at,
                     "lastContact": heard.last_contact,
@@ -184,24 +268,28 @@ impl StatusBoard {
             "revision": current.revision(),
             "accepted": current.published.as_ref().is_some_and(|published| published.is_accepted),
             "digest": current.published.as_ref().map(|published| published.digest),
+            "rollout": current.rollout.as_deref(),
+            "draft": current.draft,
             "problems": current.problems,
             "machines": machines,
         })
     }
 
     fn keep(&self) {
-        let bytes = to_state(&Kept { machines: self.heard().clone() });
+        let (machines, came) = {
+            let heard = self.heard();
+            (heard.clone(), self.came.load(Ordering::Relaxed))
+        };
+        let bytes = to_state(&Kept { machines });
         let write = |bytes: Vec<u8>| {
-            if self.is_decisive.load(Ordering::Relaxed) {
-                self.state.write(STATE, &bytes)
-            } else {
-                self.state.note(STATE, &bytes)
-            }
+            if self.is_decisive.by_any() { self.state.write(STATE, &bytes) } else { self.state.note(STATE, &bytes) }
         };
         let kept = bytes.map_err(anyhow::Error::from).and_then(|bytes| Ok(write(bytes)?));
         if let Err(error) = kept {
             warn!(error = %Chain(error.as_ref()), "cannot keep what followers reported: a restart would forget it");
         }
+        // What cannot be kept is answered all the same: a full disk stops nobody.
+        self.kept.send_replace(came);
     }
 
     fn heard(&self) -> MutexGuard<'_, BTreeMap<MachineName, Heard>> {
@@ -249,7 +337,11 @@ pub(crate) async fn keep(board: Arc<StatusBoard>, mut shutdown: Shutdown) -> any
         // Cancel-safe: a change that is not waited for is kept at the end.
         let is_last = tokio::select! {
             () = shutdown.requested() => true,
-            () = async { board.changed.notified().await; tokio::time::sleep(FLOCK).await } => false,
+            () = async {
+                board.changed.notified().await;
+                let is_decisive = board.is_decisive.by_any();
+                tokio::time::sleep(if is_decisive { DECISIVE_FLOCK } else { FLOCK }).await;
+            } => false,
         };
         let board = Arc::clone(&board);
         tokio::task::spawn_blocking(move || board.keep()).await.context("the keeper of reports broke down")?;
@@ -265,24 +357,26 @@ fn now() -> String {
 
 #[cfg(test)]
 mod tests {
+    use pconf_wire::Clock;
+
     use super::*;
 
     #[test]
     fn what_was_reported_survives_a_restart_and_damage_to_it_stops_nobody() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let state = Arc::new(StateFolder::open(folder.path())?);
-        let board = StatusBoard::open(Arc::clone(&state))?;
+        let board = StatusBoard::open(Arc::clone(&state), Steady::new(Clock::system()))?;
         board.contact(&"co1".parse()?);
         board.keep();
-        let reopened = StatusBoard::open(Arc::clone(&state))?;
+        let reopened = StatusBoard::open(Arc::clone(&state), Steady::new(Clock::system()))?;
         assert!(reopened.heard()[&"co1".parse()?].last_contact.is_some());
 
         state.write(STATE, br#"{"version": {"lastContact": "2026-01-02T03:04:05Z", "report": null, "reportedAt": null, "pushError": null}}"#)?;
-        let unversioned = StatusBoard::open(Arc::clone(&state))?;
+        let unversioned = StatusBoard::open(Arc::clone(&state), Steady::new(Clock::system()))?;
         assert!(unversioned.heard()[&"version".parse()?].last_contact.is_some());
 
         state.write(STATE, b"{\"co1\": 5}")?;
-        assert!(StatusBoard::open(state)?.heard().is_empty());
+        assert!(StatusBoard::open(state, Steady::new(Clock::system()))?.heard().is_empty());
         Ok(())
     }
 }

@@ -12,8 +12,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::authority::Authority;
 use crate::folder::Folder;
 use crate::keys::{self, Approval};
-use crate::span::Span;
 use crate::terminal::{Failure, Said};
+use pconf_names::Span;
 
 /// How a machine is invited.
 #[derive(Debug, Clone, Copy)]

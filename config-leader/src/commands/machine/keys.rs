@@ -9,8 +9,8 @@ use crate::audit::{self, Change};
 use crate::folder::Folder;
 use crate::keys::{self, KeyRing};
 use crate::orders::Actor;
-use crate::span::Span;
 use crate::terminal::{Failure, Said};
+use pconf_names::Span;
 
 /// Lets the one enrol that waits for it.
 pub(super) fn approve(folder: &Folder, name: &MachineName, actor: &Actor) -> Result<Said, Failure> {

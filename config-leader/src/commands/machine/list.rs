@@ -12,8 +12,8 @@ use crate::folder::Folder;
 use crate::inputs::Reader;
 use crate::keys::{Held, KeyRing, KeyVersion, State};
 use crate::server::last_contacts;
-use crate::span::Span;
 use crate::terminal::{Failure, Said};
+use pconf_names::Span;
 
 pub(super) fn list(folder: &Folder) -> Result<Said, Failure> {
     let scene = Reader::default().look(folder)?.scene;

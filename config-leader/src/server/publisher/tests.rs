@@ -14,19 +14,21 @@ use pconf_platform::SecretId;
 use pconf_wire::Clock;
 use serde_json::{Value, json};
 
-use super::{Current, Publisher, StatusBoard};
+use super::{Conductor, Current, Publisher, StatusBoard};
 use crate::commands::secret::{self, SecretOrder};
 use crate::folder::Folder;
 use crate::inputs::Reader;
 use crate::keys::KeyStore;
 use crate::orders::Actor;
 use crate::secrets::{Hidden, Purpose};
+use crate::server::steady::Steady;
 use crate::terminal::{Failure, Said};
 
 /// A leader's folder with a small set: `user` uses a token, `verifier` accepts it.
 struct Lab {
     held: tempfile::TempDir,
     folder: Folder,
+    state: Arc<StateFolder>,
     board: Arc<StatusBoard>,
 }
 
@@ -39,7 +41,8 @@ impl Lab {
         fs::set_permissions(held.path(), fs::Permissions::from_mode(0o700))?;
         let state = Arc::new(StateFolder::open(&held.path().join("state"))?);
         let folder = Folder::open(held.path(), None)?;
-        let lab = Self { held, folder, board: Arc::new(StatusBoard::open(state)?) };
+        let board = StatusBoard::open(Arc::clone(&state), Steady::new(Clock::system()))?;
+        let lab = Self { held, folder, state, board: Arc::new(board) };
         let role = json!({
             "description": "x", "topology": "one",
             "files": [{ "match": "**", "class": "config", "owner": "0:0", "mode": "0640" }]
@@ -94,13 +97,16 @@ impl Lab {
     }
 
     /// Publishes as another life of the leader would; what it serves then.
-    fn publish(&self) -> Current {
+    fn publish(&self) -> anyhow::Result<Current> {
         let before = super::last_published(&self.folder).unwrap_or_default();
         let (keys, _) = KeyStore::open(self.folder.clone(), Clock::system());
-        let mut publisher = Publisher::new(self.folder.clone(), Arc::new(keys), Arc::clone(&self.board));
-        let after = publisher.cycle(&before).unwrap_or(before);
+        let (state, board) = (Arc::clone(&self.state), Arc::clone(&self.board));
+        let time = Steady::new(Clock::system());
+        let conductor = Conductor::open(self.folder.clone(), state, board, time, before.revision())?;
+        let mut publisher = Publisher::new(self.folder.clone(), Arc::new(keys), Arc::clone(&self.board), conductor);
+        let after = publisher.cycle(&before, None).unwrap_or(before);
         // The hint of its own write makes a running leader look once more.
-        publisher.cycle(&after).unwrap_or(after)
+        Ok(publisher.cycle(&after, None).unwrap_or(after))
     }
 
     fn problems(current: &Current) -> Vec<String> {
@@ -127,7 +133,7 @@ impl Lab {
             services: Vec::new(),
             drift: Vec::new(),
         };
-        self.board.report(&machine.parse()?, report);
+        self.board.take(&machine.parse()?, report);
         Ok(())
     }
 
@@ -136,7 +142,7 @@ impl Lab {
         secret::carry_out(&self.folder, order, &person).map_err(|failure| match failure {
             Failure::Failed(error) => Chain(error.as_ref()).to_string(),
             Failure::Invalid { problems, .. } => problems.into_iter().map(|problem| problem.message).collect(),
-            Failure::Refused(_) => "refused".to_owned(),
+            Failure::Refused(_) | Failure::Stopped(_) => "refused".to_owned(),
         })
     }
 
@@ -175,12 +181,12 @@ impl Lab {
 fn nothing_is_made_for_a_revision_that_does_not_come_and_nothing_is_made_twice() -> anyhow::Result<()> {
     let lab = Lab::new()?;
     lab.write("templates/lab/user/a.json.tera", "{{ secrets.tokn | json }}")?;
-    let broken = lab.publish();
+    let broken = lab.publish()?;
     assert!(broken.published.is_none() && !broken.problems.is_empty());
     assert!(lab.files().is_empty());
 
     lab.write("templates/lab/user/a.json.tera", USER)?;
-    let first = lab.publish();
+    let first = lab.publish()?;
     assert!(first.problems.is_empty(), "{:?}", Lab::problems(&first));
     let made = lab.files();
     let names: Vec<&str> = made.iter().map(|(name, _)| name.as_str()).collect();
@@ -190,12 +196,12 @@ fn nothing_is_made_for_a_revision_that_does_not_come_and_nothing_is_made_twice()
         assert_eq!(permissions, 0o600, "{name}");
         assert!(!String::from_utf8_lossy(bytes).contains(&lab.show("token").map_err(anyhow::Error::msg)?));
     }
-    let again = lab.publish();
+    let again = lab.publish()?;
     assert_eq!((again.revision(), lab.files()), (first.revision(), made.clone()));
 
     // A further machine has a value of its own; the others keep theirs.
     lab.platform(&["u1", "u2", "u3"])?;
-    lab.publish();
+    lab.publish()?;
     let after: Vec<_> = lab.files().into_iter().filter(|(name, _)| name != "own@u3").collect();
     assert_eq!(after, made);
     Ok(())
@@ -208,7 +214,7 @@ fn values_that_a_crash_left_without_their_revision_are_the_values_of_the_next_on
         Reader::default().read(&lab.folder, Purpose::Use).map_err(|_| anyhow::anyhow!("the inputs are good"))?;
     assert!(inputs.keep_secrets(&lab.folder, Some("1.1".parse()?))?);
     let (kept, token) = (lab.files(), lab.show("token").map_err(anyhow::Error::msg)?);
-    lab.publish();
+    lab.publish()?;
     assert_eq!(lab.files(), kept);
     assert_eq!(lab.file("u1")?["token"], token);
     Ok(())
@@ -220,10 +226,10 @@ fn a_disk_that_takes_no_value_gets_no_revision_and_the_next_try_makes_what_is_mi
     // Nothing can be made below a file.
     lab.write("secrets", "")?;
     fs::set_permissions(lab.folder.secrets(), fs::Permissions::from_mode(0o600))?;
-    let failed = lab.publish();
+    let failed = lab.publish()?;
     assert!(failed.published.is_none() && !failed.problems.is_empty());
     fs::remove_file(lab.folder.secrets())?;
-    let published = lab.publish();
+    let published = lab.publish()?;
     assert!(published.problems.is_empty(), "{:?}", Lab::problems(&published));
     assert_eq!(lab.file("u1")?["token"], lab.show("token").map_err(anyhow::Error::msg)?);
     Ok(())
@@ -251,7 +257,7 @@ fn of_many_who_make_a_value_at_once_one_does() -> anyhow::Result<()> {
     let names: Vec<String> = lab.files().into_iter().map(|(name, _)| name).collect();
     let values = || names.iter().map(|name| lab.show(name)).collect::<Vec<_>>();
     let kept = values();
-    lab.publish();
+    lab.publish()?;
     assert_eq!((names.len(), values()), (6, kept));
     Ok(())
 }
@@ -259,12 +265,12 @@ fn of_many_who_make_a_value_at_once_one_does() -> anyhow::Result<()> {
 #[test]
 fn a_value_that_cannot_be_read_is_never_made_again() -> anyhow::Result<()> {
     let lab = Lab::new()?;
-    let good = lab.publish();
+    let good = lab.publish()?;
     let path = lab.folder.secrets().join("token");
     let envelope = fs::read(&path)?;
     let said = |damage: &dyn Fn() -> std::io::Result<()>| -> anyhow::Result<String> {
         damage()?;
-        let after = lab.publish();
+        let after = lab.publish()?;
         assert_eq!(after.revision(), good.revision());
         Ok(Lab::problems(&after).join("\n"))
     };
@@ -289,7 +295,7 @@ fn a_value_that_cannot_be_read_is_never_made_again() -> anyhow::Result<()> {
         ]
     );
     fs::set_permissions(lab.folder.secrets(), fs::Permissions::from_mode(0o700))?;
-    let back = lab.publish();
+    let back = lab.publish()?;
     assert!(back.problems.is_empty());
     assert_eq!(back.revision(), good.revision());
     Ok(())
@@ -300,7 +306,7 @@ fn a_rotation_waits_in_each_phase_for_every_reader_and_survives_a_restart_in_eac
     let lab = Lab::new()?;
     let fleet = ["u1", "u2", "v1"];
     // Every call is another life of the leader.
-    let serve = || lab.publish().revision().context("a revision is served");
+    let serve = || lab.publish()?.revision().context("a revision is served");
     let see = || -> anyhow::Result<(Value, Value)> {
         Ok((lab.file("u1")?["token"].clone(), lab.file("v1")?["accepted"].clone()))
     };
@@ -352,12 +358,12 @@ fn a_rotation_waits_in_each_phase_for_every_reader_and_survives_a_restart_in_eac
 #[test]
 fn a_machine_that_went_back_or_never_came_holds_the_rotation_and_one_that_left_does_not() -> anyhow::Result<()> {
     let lab = Lab::new()?;
-    let first = lab.publish().revision().context("a revision is served")?;
+    let first = lab.publish()?.revision().context("a revision is served")?;
     for machine in ["u1", "u2", "v1"] {
         lab.run(machine, first)?;
     }
     assert!(lab.rotate("token", None).is_ok());
-    let announced = lab.publish().revision().context("a revision is served")?;
+    let announced = lab.publish()?.revision().context("a revision is served")?;
     lab.run("u1", announced)?;
     lab.run("v1", announced)?;
     let back = Verdict::RolledBack { revision: announced, running: first, reason: "x".to_owned() };
@@ -369,11 +375,11 @@ fn a_machine_that_went_back_or_never_came_holds_the_rotation_and_one_that_left_d
         services: Vec::new(),
         drift: Vec::new(),
     };
-    lab.board.report(&"u2".parse()?, report);
-    assert_eq!(lab.publish().revision(), Some(announced));
+    lab.board.take(&"u2".parse()?, report);
+    assert_eq!(lab.publish()?.revision(), Some(announced));
     lab.platform(&["u1"])?;
     // Its removal is a revision of its own; the phase goes on because everybody left is at it.
-    lab.publish();
+    lab.publish()?;
     let accepted = lab.file("v1")?["accepted"].clone();
     assert_eq!(accepted[0], lab.file("u1")?["token"]);
     let state = lab.order(SecretOrder::List).map_err(anyhow::Error::msg)?.text;
@@ -390,7 +396,7 @@ fn what_is_in_use_is_changed_only_as_its_plan_says() -> anyhow::Result<()> {
     assert_eq!(lab.bring("seed", &hex, None).as_deref(), Ok("secret seed  is that value already\n"));
     assert_eq!(lab.bring("salt", &hex, None).as_deref(), Ok("secret salt  set\n"));
     assert_eq!(lab.bring("mail", "hunter2\n", None).as_deref(), Ok("secret mail  set\n"));
-    lab.publish();
+    lab.publish()?;
     assert_eq!((lab.show("seed"), lab.show("mail")), (Ok(hex.clone()), Ok("hunter2".to_owned())));
 
     let other = "f".repeat(64);
@@ -434,7 +440,7 @@ fn what_is_in_use_is_changed_only_as_its_plan_says() -> anyhow::Result<()> {
 
     // One that may overlap is rotated to what is brought.
     assert!(lab.bring("token", "brought", None).is_ok_and(|said| said.contains("is being rotated")));
-    lab.publish();
+    lab.publish()?;
     assert_eq!(lab.file("v1")?["accepted"][1], "brought");
     Ok(())
 }
@@ -443,16 +449,16 @@ fn what_is_in_use_is_changed_only_as_its_plan_says() -> anyhow::Result<()> {
 fn a_certificate_of_our_own_follows_its_names_and_a_brought_one_stays() -> anyhow::Result<()> {
     let lab = Lab::new()?;
     lab.write("templates/lab/user/a.json.tera", "{\"certificate\": {{ secrets.tls.certificate | json }}}\n")?;
-    lab.publish();
+    lab.publish()?;
     let (first, bundle) = (lab.file("u1")?, lab.show("tls").map_err(anyhow::Error::msg)?);
     let text = fs::read_to_string(lab.folder.platform())?;
     lab.write("platform.json", &text.replace("lab.example", "new.example"))?;
-    lab.publish();
+    lab.publish()?;
     assert_ne!(lab.file("u1")?, first);
     assert!(lab.bring("tls", &bundle, None).is_ok_and(|said| said.contains("in place of another")));
-    lab.publish();
+    lab.publish()?;
     lab.write("platform.json", &text.replace("lab.example", "third.example"))?;
-    lab.publish();
+    lab.publish()?;
     assert_eq!(lab.file("u1")?, first);
     assert!(lab.rotate("tls", None).is_err_and(|said| said.contains("was brought")));
     let said = crate::commands::check(&lab.folder).map_err(|_| anyhow::anyhow!("the inputs are good"))?;

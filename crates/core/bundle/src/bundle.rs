@@ -38,6 +38,10 @@ pub struct Bundle {
     /// Whether the admin has accepted that this revision changes suspiciously much.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accepted: bool,
+    /// For how many seconds every service has to stay well before the machine counts as being at this revision; no part of
+    /// what the revision says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy_for: Option<u64>,
     /// What concerns the connection with the leader alone; no part of the revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<Control>,
@@ -57,6 +61,7 @@ impl Bundle {
             compose: Vec::new(),
             masks: Masks::default(),
             accepted: false,
+            healthy_for: None,
             control: None,
         }
     }

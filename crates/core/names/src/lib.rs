@@ -10,6 +10,7 @@ mod path;
 mod permission;
 mod revision;
 mod rules;
+mod span;
 
 pub use class::Class;
 pub use digest::Digest;
@@ -18,6 +19,7 @@ pub use path::{InvalidPath, RelativePath};
 pub use permission::{InvalidMode, InvalidOwner, Mode, Owner};
 pub use revision::{InvalidRevision, RevisionId};
 pub use rules::{Check, ComposeFile, Health, OnChange, ServiceRule};
+pub use span::{InvalidSpan, Span};
 
 /// Implements the text form of a type once: `FromStr` and `Display` exist, serde follows them.
 macro_rules! serde_as_text {

@@ -19,6 +19,7 @@ mod pointer;
 mod problem;
 mod references;
 mod role;
+mod rollout;
 mod schema;
 mod secrets;
 mod services;
@@ -32,6 +33,7 @@ pub use file::PlatformFile;
 pub use platform::{Machine, Platform};
 pub use problem::{Problem, Related, Sources};
 pub use role::{Attributes, Count, ManagedDirectory, RoleManifest};
+pub use rollout::{Amount, OnFailure, Pace, Policy, Publish};
 pub use schema::Schema;
 pub use secrets::{
     DhGroup, InvalidSecretId, InvalidSecretName, Rotation, Secret, SecretId, SecretKind, SecretName, SecretOwner,

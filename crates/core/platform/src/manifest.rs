@@ -10,7 +10,7 @@ use crate::schema::Schema;
 /// Reads a manifest and judges it by its schema.
 pub(crate) fn read(file_name: &str, text: &str, schema: &str) -> Result<JsonText, Vec<Problem>> {
     let json = JsonText::parse(file_name, text)?;
-    let schema = Schema::parse("the manifest's own schema", schema)?;
+    let schema = Schema::of_manifest("the manifest's own schema", schema)?;
     let violations = schema.violations(&json.value);
     let mut problems: Vec<_> =
         violations.flat_map(|violation| judge::problems(&violation, &schema, &json.value, &json)).collect();

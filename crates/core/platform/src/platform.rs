@@ -14,6 +14,7 @@ use crate::pointer;
 use crate::problem::{self, Problem};
 use crate::references::{self, Resolved};
 use crate::role::RoleManifest;
+use crate::rollout::{self, Policy};
 use crate::schema::Schema;
 
 /// A platform whose every value may be used: references resolved, defaults filled in, schema satisfied, roles known.
@@ -25,6 +26,8 @@ pub struct Platform {
     pub settings: Value,
     /// The machines by name; at least one.
     pub machines: BTreeMap<MachineName, Machine>,
+    /// How a change reaches them.
+    pub rollout: Policy,
     file: PlatformFile,
 }
 
@@ -50,10 +53,12 @@ impl Platform {
         let kind = file.kind().map(str::to_owned).map_err(|problem| add(&mut problems, vec![problem]));
         let machines = machines::check(document.get("machines"), &file.json, roles);
         let machines = machines.map_err(|found| add(&mut problems, found));
-        match (kind, machines) {
-            (Ok(kind), Ok(machines)) if problems.is_empty() => {
+        let rollout = rollout::check(document.get("rollout"), &file.json, machines.as_ref().ok(), roles);
+        let rollout = rollout.map_err(|found| add(&mut problems, found));
+        match (kind, machines, rollout) {
+            (Ok(kind), Ok(machines), Ok(rollout)) if problems.is_empty() => {
                 let settings = document.get("settings").cloned().unwrap_or_else(|| Value::Object(Map::new()));
-                Ok(Self { kind, settings, machines, file: file.clone() })
+                Ok(Self { kind, settings, machines, rollout, file: file.clone() })
             }
             _ => {
                 problem::put_in_order(&mut problems);

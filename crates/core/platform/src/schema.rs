@@ -11,6 +11,7 @@ use crate::describe;
 use crate::json_text::JsonText;
 use crate::pointer;
 use crate::problem::Problem;
+use crate::rollout;
 use crate::secrets::SecretName;
 use crate::suggest;
 
@@ -25,9 +26,20 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Reads and compiles `platform.schema.json`; a default that the schema itself refuses is a problem too.
+    /// Reads and compiles `platform.schema.json`, with what every set has in common laid over it; a default that the schema itself refuses is a problem too.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, Vec<Problem>> {
-        let schema = Self::compile(JsonText::parse(file_name, text)?)?;
+        let mut json = JsonText::parse(file_name, text)?;
+        rollout::lay_over(&mut json.value);
+        Self::sound(json)
+    }
+
+    /// As [`Schema::parse`], of another file than `platform.json`.
+    pub(crate) fn of_manifest(file_name: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        Self::sound(JsonText::parse(file_name, text)?)
+    }
+
+    fn sound(json: JsonText) -> Result<Self, Vec<Problem>> {
+        let schema = Self::compile(json)?;
         let problems = schema.refused_defaults();
         if problems.is_empty() { Ok(schema) } else { Err(problems) }
     }

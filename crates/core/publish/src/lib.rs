@@ -6,9 +6,11 @@
 mod evaluate;
 mod guard;
 mod publication;
+mod rollout;
 mod wanted;
 
 pub use evaluate::evaluate;
 pub use guard::held_back;
-pub use publication::{Publication, publish};
+pub use publication::{Publication, give_back, publish};
+pub use rollout::{Begin, Course, NotNow, Phase, Progress, Rollout, Stage, Turn, Word, Words, says_the_same};
 pub use wanted::{WantedSecret, wanted_secrets};

@@ -11,6 +11,7 @@ mod engine;
 mod gate;
 mod own;
 mod probe;
+mod stay;
 mod tail;
 
 pub use act::{Acted, How, act};
@@ -19,3 +20,4 @@ pub use docker::Docker;
 pub use engine::{Containers, Ended, EngineError};
 pub use gate::{Gate, judge};
 pub use own::{RootNotMounted, host_path, own_id};
+pub use stay::stays_well;

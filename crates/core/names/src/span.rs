@@ -22,8 +22,19 @@ pub struct InvalidSpan(String);
 
 impl Span {
     /// From one moment to a later one, in seconds; nothing where the clock was set back between them.
-    pub(crate) fn between(earlier: u64, later: u64) -> Self {
+    #[must_use]
+    pub fn between(earlier: u64, later: u64) -> Self {
         Self { seconds: later.saturating_sub(earlier) }
+    }
+}
+
+impl Span {
+    /// As it would be written: in the largest unit that it is a whole number of.
+    #[must_use]
+    pub fn exact(self) -> String {
+        let (unit, seconds) =
+            UNITS.into_iter().find(|(_, seconds)| self.seconds.is_multiple_of(*seconds)).unwrap_or(('s', 1));
+        format!("{}{unit}", self.seconds / seconds)
     }
 }
 
