@@ -16,7 +16,7 @@ use pconf_bundle::signature::Direction;
 use pconf_bundle::{Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, routes};
 use pconf_daemon::{Chain, Version};
 use pconf_files::StateFolder;
-use pconf_names::{MachineName, RoleName};
+use pconf_names::{MachineName, RevisionId, RoleName};
 use pconf_wire::{Ahead, Payload, Peers, Received, Receiver, Reply, reply};
 use serde_json::json;
 use tokio::sync::watch;
@@ -36,6 +36,9 @@ use crate::server::status::StatusBoard;
 const LONGEST_REPORT: usize = 1 << 20;
 /// How long a machine that joins waits for the platform in which it was just declared.
 const DECLARED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a machine waits for the disk on which it is noted that it takes a revision.
+const NOTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where requests arrive.
 pub(crate) struct Desk {
@@ -144,12 +147,26 @@ impl Desk {
                     let answer = configuration(&request, &role, served, control)?;
                     if answer.status() == StatusCode::OK {
                         self.board.fetched(machine, served.revision());
+                        self.noted(machine, served.revision()).await?;
                     }
                     Ok(answer)
                 }
                 (Some(_), _) => Err(Code::MethodNotAllowed.into()),
                 (None, _) => Err(Code::NotFound.into()),
             },
+        }
+    }
+
+    /// Waits until it is on the disk that the machine takes the revision, where a rollout counts on that.
+    async fn noted(&self, machine: &MachineName, revision: RevisionId) -> Result<(), Problem> {
+        let is_noted = |current: &Arc<Current>| {
+            let rollout = current.rollout.as_ref().filter(|rollout| rollout.goal == revision);
+            rollout.is_none_or(|rollout| !rollout.has_to_note(machine))
+        };
+        let mut newest = self.newest.clone();
+        match tokio::time::timeout(NOTED_WITHIN, newest.wait_for(is_noted)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Code::Overloaded.into()),
         }
     }
 

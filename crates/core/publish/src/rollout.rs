@@ -79,6 +79,9 @@ pub struct Turn {
     pub held: Option<RevisionId>,
     /// What it would go back to.
     pub before: Option<RevisionId>,
+    /// Whether it may still be at work on what it is held at, for all that it has said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_busy: bool,
     /// Whether the goal says anything else to it than what it is held at.
     pub is_affected: bool,
     /// How far it is.
@@ -152,6 +155,14 @@ impl Rollout {
     pub fn told(&self, machine: &MachineName) -> Option<RevisionId> {
         let turn = self.machines.get(machine)?;
         Some(if turn.is_told() { self.goal } else { turn.held.unwrap_or(self.goal) })
+    }
+
+    /// Whether a machine that asks has to wait until it is known on the disk that it takes the goal: then it counts as on its way
+    /// whatever becomes of it and of the leader.
+    #[must_use]
+    pub fn has_to_note(&self, machine: &MachineName) -> bool {
+        let stage = self.machines.get(machine).map(|turn| &turn.stage);
+        matches!(stage, Some(Stage::Offered { fetched: false, .. })) && !self.policy.waits_for_nobody()
     }
 
     /// The revisions beside the goal that somebody is told, or may have to go back to.

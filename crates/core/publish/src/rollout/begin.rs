@@ -54,6 +54,8 @@ impl Rollout {
         let turn = |name: &MachineName, bundle: &Bundle| {
             let was = last.and_then(|last| Some((last, last.machines.get(name)?)));
             let told = match was {
+                // It has not taken what it was offered, and is offered that no more.
+                Some((_, Turn { stage: Stage::Offered { fetched: false, .. }, held: Some(held), .. })) => Some(*held),
                 Some((last, _)) => last.told(name),
                 None => before,
             };
@@ -65,7 +67,10 @@ impl Rollout {
             let held_at = |revision: &RevisionId| held(*revision, name).is_some();
             let (told, back) = (told.filter(held_at), back.filter(held_at));
             let is_affected = told.is_none_or(|told| held(told, name).is_none_or(|told| !says_the_same(told, bundle)));
-            Turn { role: bundle.role.clone(), held: told, before: back, is_affected, stage: Stage::Waiting }
+            let is_busy = was.is_some_and(|(_, turn)| {
+                turn.is_busy || matches!(turn.stage, Stage::Offered { fetched: true, .. } | Stage::Failed { .. })
+            });
+            Turn { role: bundle.role.clone(), held: told, before: back, is_busy, is_affected, stage: Stage::Waiting }
         };
         Self {
             goal: goal.revision,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pconf_names::{MachineName, RoleName};
 use pconf_platform::OnFailure;
 
-use super::weigh::is_unwell;
+use super::weigh::is_down;
 use super::{Course, Phase, Progress, Rollout, Stage, Turn, Word, Words};
 
 impl Rollout {
@@ -74,14 +74,16 @@ impl Rollout {
         for wave in self.waves() {
             let of_wave = || affected().filter(|((name, turn), _)| wave.takes(name, &turn.role));
             if of_wave().any(|((_, turn), word)| in_question(turn, word)) {
-                if !self.is_proven() && !wave.is_canary() {
-                    // Nobody of those who were to go first can: one goes in their place.
-                    let is_somebody_on_the_way = of_wave().any(|((_, turn), word)| self.is_in_flight(turn, word, now));
-                    let mut able = of_wave().filter(|((_, turn), word)| self.could_go(turn, *word, now));
-                    let first = able.next().filter(|_| !is_somebody_on_the_way);
-                    return first.map(|((name, _), _)| name.clone()).into_iter().collect();
+                // Nobody of those who were to go first can: one goes in their place, alone.
+                let is_instead = !self.is_proven() && !wave.is_canary();
+                if is_instead && of_wave().any(|((_, turn), word)| self.is_in_flight(turn, word, now)) {
+                    return BTreeSet::new();
                 }
-                return self.of_wave(&wave, words, now);
+                let mut offered = self.of_wave(&wave, words, now);
+                if is_instead {
+                    offered = offered.into_iter().take(1).collect();
+                }
+                return offered;
             }
         }
         // Who waits without being heard is told when it comes back and its turn has come then; who has nothing to do is told
@@ -130,12 +132,12 @@ impl Rollout {
             let batch = batch.map_or(usize::MAX, |batch| batch.of(size));
             let down = machines
                 .iter()
-                .filter(|(_, turn, word)| self.is_in_flight(turn, *word, now) || is_unwell(*word))
+                .filter(|(_, turn, word)| self.is_in_flight(turn, *word, now) || is_down(turn, *word, self.goal))
                 .count();
             let mut room = pace.max_unavailable.map_or(usize::MAX, |most| most.of(machines.len()).saturating_sub(down));
-            for (name, _, word) in able.into_iter().take(batch) {
+            for (name, turn, word) in able.into_iter().take(batch) {
                 // Who is down already does not become one more.
-                if is_unwell(*word) {
+                if is_down(turn, *word, self.goal) {
                     offered.insert((*name).clone());
                 } else if room > 0 {
                     room -= 1;

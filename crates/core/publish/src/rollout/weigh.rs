@@ -8,8 +8,11 @@ use super::{Rollout, Stage, Turn, Word};
 impl Rollout {
     /// Takes in what the machines say, each beside its word.
     pub(super) fn hear(&mut self, words: &[Word<'_>], now: u64) {
-        let (goal, limit) = (self.goal, self.policy.give_up_after);
+        let (goal, limit, silent_after) = (self.goal, self.policy.give_up_after, self.policy.silent_after.seconds);
+        let is_limited = !self.policy.waits_for_nobody();
         for (turn, word) in self.machines.values_mut().zip(words) {
+            let speaks_of = |revision| word.verdict.and_then(|verdict| about(verdict, revision)).is_some();
+            turn.is_busy &= !speaks_of(goal) && !turn.held.is_some_and(speaks_of);
             // What it says of the goal it was told, if by an earlier life of this leader.
             if let Some(stage) = word.verdict.and_then(|verdict| about(verdict, goal)) {
                 turn.stage = stage;
@@ -17,6 +20,9 @@ impl Rollout {
                 *fetched |= word.fetched == Some(goal);
                 if *fetched && now >= *at + limit.seconds {
                     turn.stage = Stage::Failed { reason: format!("neither done nor back after {}", limit.exact()) };
+                } else if !*fetched && is_limited && !is_heard(*word, *at, silent_after, now) {
+                    // It has not taken the goal, and may come back when the turn of others has come.
+                    turn.stage = Stage::Waiting;
                 }
             }
         }
@@ -56,8 +62,12 @@ impl Rollout {
 
     /// Whether it was heard lately; from `since` on it has as long to speak.
     fn is_heard_since(&self, word: Word<'_>, since: u64, now: u64) -> bool {
-        word.heard.unwrap_or(0).max(since) + self.policy.silent_after.seconds > now
+        is_heard(word, since, self.policy.silent_after.seconds, now)
     }
+}
+
+fn is_heard(word: Word<'_>, since: u64, silent_after: u64, now: u64) -> bool {
+    word.heard.unwrap_or(0).max(since) + silent_after > now
 }
 
 /// How far a machine is with the goal by its own word; `None` where that speaks of something else.
@@ -75,7 +85,14 @@ fn is_suspended(word: Word<'_>) -> bool {
     matches!(word.verdict, Some(Verdict::Suspended { .. }))
 }
 
-/// Whether it is known to be down, or about to be: on its way to something, whatever that is.
-pub(super) fn is_unwell(word: Word<'_>) -> bool {
-    matches!(word.verdict, Some(Verdict::Unfinished { .. }))
+/// Whether it is down, or may be: it is at work on something, or was when it was last heard.
+pub(super) fn is_down(turn: &Turn, word: Word<'_>, goal: RevisionId) -> bool {
+    let speaks_of_goal = || word.verdict.and_then(|verdict| about(verdict, goal)).is_some();
+    let is_at_work = match turn.stage {
+        Stage::Waiting => turn.is_busy,
+        Stage::Offered { fetched, .. } => fetched || turn.is_busy,
+        Stage::Done => false,
+        Stage::Failed { .. } => !speaks_of_goal(),
+    };
+    is_at_work || matches!(word.verdict, Some(Verdict::Unfinished { .. }))
 }
