@@ -34,6 +34,24 @@ pub struct LeaderConfig {
     /// After how many days a machine gets another key; 0: never.
     #[serde(rename = "rotateKeys")]
     pub rotate_keys: u64,
+    /// How much of the history is kept.
+    pub history: HistoryConfig,
+}
+
+/// How much of the history is kept. The newest revision, the one before it and those that machines run stay in any case.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistoryConfig {
+    /// At least so many revisions; default 1000.
+    pub revisions: usize,
+    /// For so many days; 0, the default: without an end.
+    pub days: u64,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self { revisions: 1000, days: 0 }
+    }
 }
 
 /// How followers reach this leader through TLS.
@@ -84,6 +102,7 @@ impl Default for LeaderConfig {
             tls: None,
             admin: None,
             rotate_keys: 90,
+            history: HistoryConfig::default(),
         }
     }
 }

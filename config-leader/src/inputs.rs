@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use pconf_names::{MachineName, RevisionId};
+use pconf_names::{Digest, MachineName, RevisionId};
 use pconf_platform::{PlatformFile, Problem, SecretId, Sources};
 use pconf_publish::{WantedSecret, evaluate, wanted_secrets};
 use pconf_render::{RenderedMachine, Scene, SecretValues, TemplateSet};
@@ -24,6 +24,7 @@ pub(crate) struct Reader {
 struct LoadedSet {
     kind: String,
     files: BTreeMap<String, Vec<u8>>,
+    digests: Arc<BTreeMap<String, Digest>>,
     set: Arc<TemplateSet>,
 }
 
@@ -34,6 +35,8 @@ pub(crate) struct Looked {
     /// Every value of a secret that its machines need.
     pub(crate) wanted: Vec<WantedSecret>,
     pub(crate) text: String,
+    /// The files of the set.
+    pub(crate) templates: Arc<BTreeMap<String, Digest>>,
 }
 
 /// A platform with all its secrets, some of which may not be durable yet.
@@ -62,7 +65,8 @@ impl Reader {
         let invalid = |problems| Failure::Invalid { problems, sources: Box::new(all_sources()) };
         let scene = set.check(&file).and_then(|platform| set.derive(platform)).map_err(invalid)?;
         let wanted = wanted_secrets(&set, &scene).map_err(invalid)?;
-        Ok(Looked { set, scene, wanted, text })
+        let templates = self.last.as_ref().map(|last| Arc::clone(&last.digests)).unwrap_or_default();
+        Ok(Looked { set, scene, wanted, text, templates })
     }
 
     /// The set of the folder's platform, whatever else is wrong with that.
@@ -93,7 +97,9 @@ impl Reader {
             return Ok(Arc::clone(&last.set));
         }
         let set = load_set(kind, files.clone(), sources)?;
-        self.last = Some(LoadedSet { kind: kind.to_owned(), files, set: Arc::clone(&set) });
+        let digest = |(path, bytes): (&String, &Vec<u8>)| (format!("templates/{kind}/{path}"), Digest::of(bytes));
+        let digests = Arc::new(files.iter().map(digest).collect());
+        self.last = Some(LoadedSet { kind: kind.to_owned(), files, digests, set: Arc::clone(&set) });
         Ok(set)
     }
 }
@@ -125,6 +131,13 @@ impl Inputs {
     /// `false` where somebody else has changed one meanwhile, and everything has to be read again.
     pub(crate) fn keep_secrets(&self, folder: &Folder, revision: Option<RevisionId>) -> anyhow::Result<bool> {
         secrets::keep(folder, &self.kept, &self.fresh, revision)
+    }
+
+    /// The values that are used, of those that are kept.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (&SecretId, &Stored)> {
+        let fresh = |id: &SecretId| self.fresh.iter().any(|fresh| fresh.id() == id);
+        let kept = self.kept.iter().filter(move |(id, _)| !fresh(id));
+        kept.chain(self.fresh.iter().map(|fresh| (fresh.id(), fresh.stored())))
     }
 
     /// The same platform as if a value were another.

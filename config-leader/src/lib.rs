@@ -12,6 +12,7 @@ mod enrol;
 mod epoch;
 mod folder;
 mod hex;
+mod history;
 mod inputs;
 mod keys;
 mod orders;
@@ -27,7 +28,7 @@ mod tokens;
 use std::process::ExitCode;
 
 pub use cli::Cli;
-pub use config::LeaderConfig;
+pub use config::{HistoryConfig, LeaderConfig};
 pub use folder::Folder;
 pub use server::serve;
 pub use terminal::{Failure, Refusal, Said};

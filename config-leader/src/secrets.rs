@@ -75,6 +75,10 @@ impl Fresh {
     pub(crate) fn id(&self) -> &SecretId {
         &self.id
     }
+
+    pub(crate) fn stored(&self) -> &Stored {
+        &self.stored
+    }
 }
 
 /// Why values cannot be read.

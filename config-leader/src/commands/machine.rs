@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::audit::{self, Change};
 use crate::cli::MachineCommand;
 use crate::folder::Folder;
+use crate::history;
 use crate::inputs::{Reader, read_platform};
 use crate::keys::{Approval, change};
 use crate::orders::Actor;
@@ -60,6 +61,7 @@ fn add(
     audit::append(folder, actor, "machine.add", name.as_str(), Change::default())?;
     let said = join::invite(folder, name, machine, terms, declared)?;
     if declared {
+        history::announce(folder, &edited, actor, format!("machine {name} added"))?;
         folder.replace_platform(&text, &edited)?;
     }
     Ok(said)
@@ -72,6 +74,7 @@ fn remove(folder: &Folder, name: &MachineName, actor: &Actor) -> Result<Said, Fa
     Reader::default().look_at(folder, edited.clone())?;
     audit::append(folder, actor, "machine.remove", name.as_str(), Change::default())?;
     change(folder, name, |ring| Ok(ring.revoke()))?;
+    history::announce(folder, &edited, actor, format!("machine {name} removed"))?;
     folder.replace_platform(&text, &edited)?;
     let text = format!(
         "machine {name}  removed from platform.json; its follower is refused from now on\n\

@@ -8,7 +8,7 @@ use pconf_daemon::{Chain, from_state, to_state};
 use pconf_files::StateFolder;
 use pconf_names::{Digest, MachineName, RevisionId};
 use pconf_platform::Policy;
-use pconf_publish::{Begin, Course, Phase, Publication, Rollout, Stage, give_back};
+use pconf_publish::{Begin, Course, MadeOf, Phase, Publication, Rollout, Stage, give_back};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
@@ -200,6 +200,11 @@ impl Conductor {
             let revision = if turn.stage == Stage::Waiting { turn.held } else { turn.before };
             Some(self.older.get(&revision?)?.machines.get(machine)?.bundle())
         }))
+    }
+
+    /// What the revision was made of that machines go back to; the newest one, where they go back to several.
+    pub(crate) fn origin(&self) -> Option<&MadeOf> {
+        self.older.values().next_back()?.made_of.as_ref()
     }
 
     /// Forgets what no machine is told any more.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderValue;
 use pconf_bundle::{Bundle, Control, Keys, SealedBundle, seal_bundle};
 use pconf_names::{Digest, MachineName, RevisionId, RoleName};
-use pconf_publish::{Publication, Rollout};
+use pconf_publish::{MadeOf, Publication, Rollout};
 use pconf_wire::{Payload, RandomnessError, seal_nonce};
 use serde_json::Value;
 
@@ -44,6 +44,8 @@ pub(crate) struct Published {
     pub(crate) digest: Digest,
     /// Whether the admin lets it through although it changes much.
     pub(crate) is_accepted: bool,
+    /// For the history.
+    pub(crate) made_of: Option<MadeOf>,
     pub(crate) machines: BTreeMap<MachineName, Arc<Served>>,
 }
 
@@ -89,6 +91,7 @@ impl From<Publication> for Published {
             revision: publication.revision,
             digest: publication.digest,
             is_accepted: publication.is_accepted(),
+            made_of: publication.made_of,
             machines: publication.machines.into_iter().map(|(name, bundle)| (name, served(bundle))).collect(),
         }
     }
@@ -98,7 +101,12 @@ impl Published {
     /// The same as it is kept.
     pub(crate) fn to_publication(&self) -> Publication {
         let machines = self.machines.iter().map(|(name, served)| (name.clone(), served.bundle.clone())).collect();
-        Publication { revision: self.revision, digest: self.digest, machines }
+        Publication { revision: self.revision, digest: self.digest, machines, made_of: self.made_of.clone() }
+    }
+
+    /// What every machine gets.
+    pub(crate) fn bundles(&self) -> impl Iterator<Item = (&MachineName, &Bundle)> {
+        self.machines.iter().map(|(name, served)| (name, &served.bundle))
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pconf_daemon::{Chain, Shutdown};
+use pconf_history::New;
 use pconf_names::{MachineName, RevisionId};
 use pconf_platform::{Policy, Problem, Publish, Sources, to_json};
-use pconf_publish::{Course, Phase as RolloutPhase, Publication, publish};
+use pconf_publish::{Cause, Course, MadeOf, Phase as RolloutPhase, Publication, publish};
 use pconf_render::{Scene, SecretValues, TemplateSet};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,6 +20,7 @@ use crate::audit::{self, Change};
 use crate::commands::rollout;
 use crate::epoch;
 use crate::folder::Folder;
+use crate::history;
 use crate::inputs::{Inputs, Reader};
 use crate::keys::KeyStore;
 use crate::orders::{Actor, Outcome};
@@ -47,6 +49,10 @@ pub(crate) struct Publisher {
     conductor: Conductor,
     /// Whether a rotation of a secret waits for reports.
     awaits_reports: bool,
+    /// The newest revision that the history knows.
+    written_down: Option<RevisionId>,
+    /// Why it does not know the newest one.
+    trouble: Option<Value>,
 }
 
 /// Inputs without what follows from them.
@@ -103,6 +109,7 @@ pub(crate) async fn run(
             rescan = Instant::now() + RESCAN;
         }
         let before = Arc::clone(&current.borrow());
+        let (is_look, before_turn) = (matches!(event, Event::Folder), before.revision());
         // Reading, rendering and syncing block: they have a thread of their own and never hold up an answer.
         let (back, after, answered) = tokio::task::spawn_blocking(move || {
             let (after, answered) = publisher.turn(event, &before);
@@ -125,6 +132,20 @@ pub(crate) async fn run(
             // Whoever asked may have gone.
             drop(answer.send(outcome));
         }
+        let newest = Arc::clone(&current.borrow());
+        if (is_look || newest.revision() != before_turn) && publisher.is_untold(&newest) {
+            let (back, is_news) = tokio::task::spawn_blocking(move || {
+                let is_news = publisher.write_down(&newest);
+                (publisher, is_news)
+            })
+            .await
+            .context("the historian broke down")?;
+            publisher = back;
+            if is_news {
+                event = Event::Folder;
+                continue;
+            }
+        }
         watcher.watch_what_is_new();
         let board = Arc::clone(&publisher.board);
         let listens = publisher.awaits_reports || publisher.conductor.listens();
@@ -146,7 +167,17 @@ type Answered = Option<(oneshot::Sender<Outcome>, Outcome)>;
 impl Publisher {
     pub(crate) fn new(folder: Folder, keys: Arc<KeyStore>, board: Arc<StatusBoard>, conductor: Conductor) -> Self {
         let reader = Reader::default();
-        Self { folder, keys, reader, board, conductor, rendered: None, awaits_reports: false }
+        Self {
+            folder,
+            keys,
+            reader,
+            board,
+            conductor,
+            rendered: None,
+            awaits_reports: false,
+            written_down: None,
+            trouble: None,
+        }
     }
 
     fn turn(&mut self, event: Event, before: &Current) -> (Option<Current>, Answered) {
@@ -179,6 +210,7 @@ impl Publisher {
         });
         // Whatever the inputs are by now: keys end and begin all the same, and the word is about what is served.
         after.problems.extend(to_values(&self.keys.reread(), &Sources::new()));
+        after.problems.extend(self.trouble.clone());
         match self.accepted(after.published.as_deref()) {
             Ok(None) => {}
             Ok(Some(accepted)) => {
@@ -232,6 +264,10 @@ impl Publisher {
     ) -> anyhow::Result<()> {
         let course = Course::Back { from: newest.revision, reason: reason.clone() };
         let policy = self.conductor.rollout().map_or_else(Policy::at_once, |rollout| rollout.policy.clone());
+        let back = match self.conductor.origin() {
+            Some(origin) => back.made_of(history::went_back(origin, newest.revision, &reason)),
+            None => back,
+        };
         let rejected = Rejected { revision: newest.revision, digest: newest.digest, reason };
         let rollout = self.conductor.plan(&back, Some(newest), course, policy, Terms::default());
         info!(revision = %back.revision, from = %newest.revision, "published: what was before");
@@ -326,10 +362,13 @@ impl Publisher {
             if !kept {
                 return Ok(None);
             }
+            let previous_inputs = before.published.as_ref().and_then(|published| published.made_of.as_ref());
             if let Some(publication) = publication {
+                let publication = self.with_origin(publication, &inputs, previous_inputs);
                 after.published = Some(self.publish(publication, before, policy.clone(), apply)?);
                 self.serve(&mut after, before);
             }
+            history::forget_announced(&self.folder, &seen.text);
             self.rendered = Some(seen);
         }
         if let Some(published) = after.published.as_ref().filter(|_| after.draft.is_none()) {
@@ -392,6 +431,43 @@ impl Publisher {
         None
     }
 
+    /// The revision with what it was made of. Whatever is wrong with the history, the platform goes on.
+    fn with_origin(&mut self, publication: Publication, inputs: &Inputs, previous: Option<&MadeOf>) -> Publication {
+        match history::made_of(&self.folder, inputs, previous) {
+            Ok(made_of) => publication.made_of(made_of),
+            Err(error) => {
+                self.trouble = Some(untold(publication.revision, &error));
+                publication
+            }
+        }
+    }
+
+    /// Whether there is a revision that the history does not know.
+    fn is_untold(&self, current: &Current) -> bool {
+        current.revision().is_some() && current.revision() != self.written_down
+    }
+
+    /// Writes the newest revision down in the history; whether there is another trouble with that than before.
+    fn write_down(&mut self, current: &Current) -> bool {
+        let Some(published) = &current.published else { return false };
+        let Some(made_of) = &published.made_of else {
+            // An earlier version of this program made it, or nobody could tell: the history goes on with the next one.
+            self.written_down = Some(published.revision);
+            return false;
+        };
+        let new = New { revision: published.revision, digest: published.digest, made_of };
+        let trouble = match history::record(&self.folder, &new, published.bundles()) {
+            Ok(()) => {
+                self.written_down = Some(published.revision);
+                None
+            }
+            Err(error) => Some(untold(published.revision, &error)),
+        };
+        let is_news = self.trouble != trouble;
+        self.trouble = trouble;
+        is_news
+    }
+
     /// The inputs, with each rotation of a secret as far as the fleet's reports let it go.
     fn inputs(&mut self) -> Result<Inputs, Failure> {
         let mut inputs = self.reader.read(&self.folder, Purpose::Use)?;
@@ -440,6 +516,12 @@ fn applied(before: &Current, after: &Current, folder: &Folder, actor: &Actor) ->
     Ok(rollout::said(after.rollout.as_deref(), false))
 }
 
+/// The history does not know a revision.
+fn untold(revision: RevisionId, error: &anyhow::Error) -> Value {
+    let message = format!("revision {revision} is not in the history: {}", Chain(error.as_ref()));
+    json!({ "code": "history", "message": message })
+}
+
 /// Notes in the audit log what the leader did by itself.
 fn record(folder: &Folder, revision: RevisionId) {
     if let Err(error) = audit::append(folder, &Actor::Leader, "publish", &revision.to_string(), Change::default()) {
@@ -461,8 +543,8 @@ fn tell(current: &Current) {
     }
     let serving = current.revision().map(tracing::field::display);
     match current.problems.len() {
-        0 => info!(serving, "the inputs are good again"),
-        problems => warn!(problems, serving, "something is wrong with the inputs"),
+        0 => info!(serving, "all is well again"),
+        problems => warn!(problems, serving, "something is wrong"),
     }
 }
 

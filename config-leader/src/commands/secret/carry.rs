@@ -17,6 +17,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::audit::{self, Change};
 use crate::folder::{CONFIG, Folder, PLATFORM};
+use crate::history;
 use crate::orders::Actor;
 use crate::passphrase;
 use crate::terminal::{Failure, Said};
@@ -25,8 +26,9 @@ const PASSPHRASE: &str = "CONFIG_LEADER_EXPORT_PASSPHRASE";
 /// The folder's own parts, in the order in which they are read: what was published before the secrets that it uses, which
 /// were durable first, and the end of the audit log before the log.
 const PARTS: [&str; 4] = ["state", "keys", "secrets", ""];
-/// What belongs to this folder alone.
-const STAYS: [&str; 2] = ["vault.json", "state/lock"];
+/// What belongs to this folder alone; and the history, which grows and has a backup of its own.
+const STAYS: [&str; 5] =
+    ["vault.json", "state/lock", history::DATABASE, "state/history.db-wal", "state/history.db-shm"];
 
 /// A leader as it travels.
 #[derive(Serialize, Deserialize)]

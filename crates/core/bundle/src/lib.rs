@@ -28,7 +28,7 @@ pub use entity_tag::{EntityTag, InvalidEntityTag};
 pub use guard::{Suspicion, suspicions};
 pub use join::{InvalidJoinString, JoinString};
 pub use keys::{EnrolmentKey, InvalidKey, InvalidKeyId, KeyId, Keys};
-pub use masks::Masks;
+pub use masks::{Hider, Masks};
 pub use pconf_names::{Check, Class, ComposeFile, Health, OnChange, ServiceRule};
 pub use pin::{InvalidPin, Pin};
 pub use problem::{Code, Problem};

@@ -37,22 +37,40 @@ impl Masks {
     /// `text` with `••••` in place of every secret, as it is or in base64, hexadecimal or escaped for JSON, compose or a URL.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
-        let mut hidden = text.to_owned();
+        self.hider().hide(text)
+    }
+
+    /// What hides them in many texts.
+    #[must_use]
+    pub fn hider(&self) -> Hider {
         // The longest first: a secret may be part of another one.
         let mut forms: Vec<String> = self.0.iter().flat_map(|secret| forms(secret)).collect();
         forms.sort_unstable_by_key(|form| std::cmp::Reverse(form.len()));
-        for form in forms {
-            if hidden.contains(&form) {
-                hidden = hidden.replace(&form, "••••");
-            }
-        }
-        hidden
+        Hider(forms)
     }
 
     /// The masks of both.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self::new(self.0.iter().chain(&other.0).cloned())
+    }
+}
+
+/// Every form in which the secrets of [`Masks`] may stand in a text.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Hider(Vec<String>);
+
+impl Hider {
+    /// As [`Masks::hide`].
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
+        let mut hidden = text.to_owned();
+        for form in &self.0 {
+            if hidden.contains(form) {
+                hidden = hidden.replace(form, "••••");
+            }
+        }
+        hidden
     }
 }
 
@@ -77,6 +95,12 @@ fn forms(secret: &str) -> Vec<String> {
     forms.sort_unstable();
     forms.dedup();
     forms
+}
+
+impl fmt::Debug for Hider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} forms of secrets", self.0.len())
+    }
 }
 
 impl fmt::Debug for Masks {

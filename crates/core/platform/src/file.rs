@@ -36,6 +36,12 @@ impl PlatformFile {
         }
     }
 
+    /// The value at a JSON pointer (RFC 6901), as written; `None` if it is not written.
+    #[must_use]
+    pub fn value_at(&self, pointer: &str) -> Option<&Value> {
+        self.json.value.pointer(pointer)
+    }
+
     /// What to underline to mean the value at a JSON pointer (RFC 6901), in bytes: the value, or the key of an object or
     /// list; `None` if it is not written.
     #[must_use]

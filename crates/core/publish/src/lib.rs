@@ -5,12 +5,14 @@
 
 mod evaluate;
 mod guard;
+mod made_of;
 mod publication;
 mod rollout;
 mod wanted;
 
 pub use evaluate::evaluate;
 pub use guard::held_back;
+pub use made_of::{Cause, MadeOf, SecretVersion};
 pub use publication::{Publication, give_back, publish};
 pub use rollout::{Begin, Course, NotNow, Phase, Progress, Rollout, Stage, Turn, Word, Words, says_the_same};
 pub use wanted::{WantedSecret, wanted_secrets};

@@ -8,6 +8,8 @@ use pconf_platform::Policy;
 use pconf_render::RenderedMachine;
 use serde::{Deserialize, Serialize};
 
+use crate::made_of::MadeOf;
+
 /// One published state of the whole platform: what every machine gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,9 +20,18 @@ pub struct Publication {
     pub digest: Digest,
     /// The bundles by machine.
     pub machines: BTreeMap<MachineName, Bundle>,
+    /// What it was made of; unknown of revisions that were published before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_of: Option<MadeOf>,
 }
 
 impl Publication {
+    /// The same revision, with what it was made of.
+    #[must_use]
+    pub fn made_of(self, inputs: MadeOf) -> Self {
+        Self { made_of: Some(inputs), ..self }
+    }
+
     /// Whether every machine may take it although it changes much.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
@@ -45,7 +56,7 @@ pub fn give_back<'p>(given_up: &Publication, before: impl Fn(&MachineName) -> Op
         (name.clone(), Bundle { revision, accepted: true, ..bundle })
     };
     let machines: BTreeMap<MachineName, Bundle> = given_up.machines.iter().map(back).collect();
-    Publication { revision, digest: digest(&machines), machines }
+    Publication { revision, digest: digest(&machines), machines, made_of: None }
 }
 
 /// The revision that follows the one of that number and digest, or `None` where every machine already gets exactly these
@@ -72,7 +83,7 @@ pub fn publish(
     for bundle in machines.values_mut() {
         bundle.revision = revision;
     }
-    Some(Publication { revision, digest, machines })
+    Some(Publication { revision, digest, machines, made_of: None })
 }
 
 fn bundle(revision: RevisionId, machine: MachineName, rendered: RenderedMachine) -> Bundle {
