@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use pconf_history::Named;
 use pconf_names::{MachineName, RevisionId, RoleName};
 use pconf_platform::SecretId;
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,13 @@ pub enum Command {
     /// Say that this leader goes on, deliberately, after it was restored from a backup.
     #[command(subcommand)]
     Epoch(EpochCommand),
+    #[command(flatten)]
+    History(HistoryCommand),
+    /// Copy the history to a file, also while the leader runs. No secret is in it.
+    Backup {
+        /// The file, which is made.
+        file: PathBuf,
+    },
     /// Show who did what, or check that nobody has changed the record.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -110,6 +118,9 @@ pub struct ApplyArguments {
     /// Go back to what was before, unless `rollout confirm` comes within so long, e.g. `10m`.
     #[arg(long, value_name = "TIME")]
     pub confirm_within: Option<Span>,
+    /// Why; the history keeps it.
+    #[arg(long, value_name = "TEXT")]
+    pub message: Option<String>,
     /// Do not wait for the machines.
     #[arg(long)]
     pub detach: bool,
@@ -137,6 +148,57 @@ pub enum EpochCommand {
     /// Count revisions in a new epoch. Followers refuse what a restored leader publishes, because its numbers are behind
     /// theirs; what is published after this is newer than anything that they have.
     Bump,
+}
+
+/// Commands about what was published. A revision is called `1.12`, `12`, or `-1`: the one before the newest.
+#[derive(Debug, Clone, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum HistoryCommand {
+    /// Print the revisions, the newest first: who published them, when and why.
+    #[command(name = "history")]
+    List {
+        /// So many.
+        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+        last: usize,
+    },
+    /// Print what a revision was made of and what it changed; with `--output json` all about it but secrets.
+    Show {
+        /// Which one.
+        #[arg(allow_hyphen_values = true)]
+        revision: Named,
+    },
+    /// Print what machines got in one revision and get in another, file by file, without any secret.
+    Diff {
+        /// The one.
+        #[arg(allow_hyphen_values = true)]
+        from: Named,
+        /// The other [default: the newest].
+        #[arg(allow_hyphen_values = true)]
+        to: Option<Named>,
+        /// Only this machine.
+        #[arg(long, value_name = "NAME")]
+        machine: Option<MachineName>,
+        /// Only which files, not which lines.
+        #[arg(long)]
+        stat: bool,
+    },
+    /// Put platform.json back as it was in a revision, byte for byte, and publish it as a new one.
+    ///
+    /// Templates and secrets are not rolled back: what that means for the files is told.
+    Rollback {
+        /// Which one.
+        #[arg(allow_hyphen_values = true)]
+        revision: Named,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        message: Option<String>,
+        /// It may change more machines than `maxAffected` lets pass, and may change them suspiciously much.
+        #[arg(long)]
+        accept: bool,
+        /// Although platform.json has edits that were never published, which are lost.
+        #[arg(long)]
+        discard_edits: bool,
+    },
 }
 
 /// Commands about the audit log.

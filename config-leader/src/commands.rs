@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod audit;
 mod check;
 pub(crate) mod epoch;
+pub(crate) mod history;
 mod init;
 pub(crate) mod machine;
 mod render;
@@ -39,8 +40,8 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Secret(command) => secret::run(&folder, command),
         Command::Accept { revision } => give(&folder, Order::Accept(revision)),
         Command::Apply(arguments) => {
-            let ApplyArguments { accept, machines, roles, confirm_within, detach } = arguments;
-            let order = Order::Apply(Apply { accept, machines, roles, confirm_within });
+            let ApplyArguments { accept, machines, roles, confirm_within, message, detach } = arguments;
+            let order = Order::Apply(Apply { accept, machines, roles, confirm_within, message });
             rollout::apply(&folder, order, !detach, terminal)
         }
         Command::Rollout(RolloutCommand::Status) => give(&folder, Order::RolloutStatus).and_then(rollout::judged),
@@ -49,6 +50,8 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Rollout(RolloutCommand::Abort) => give(&folder, Order::Rollout(RolloutOrder::Abort)),
         Command::Rollout(RolloutCommand::Confirm) => give(&folder, Order::Rollout(RolloutOrder::Confirm)),
         Command::Epoch(command) => give(&folder, Order::Epoch(command)),
+        Command::History(command) => give(&folder, Order::History(command)),
+        Command::Backup { file } => history::backup::run(&folder, &file),
         Command::Audit(command) => give(&folder, Order::Audit(command)),
         Command::Token(command) => give(&folder, Order::Token(command)),
         Command::Status => give(&folder, Order::Status),

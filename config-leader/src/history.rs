@@ -29,6 +29,8 @@ pub(crate) const DATABASE: &str = "state/history.db";
 /// Under which digests of real bytes are made: whoever has the database alone can guess nothing.
 const KEY: &str = "state/history-key";
 const CAUSE: &str = "state/cause.json";
+/// Why something is published when nobody says more.
+pub(crate) const APPLIED: &str = "applied";
 const DAY: u64 = 24 * 60 * 60;
 
 /// Whose edit a text of platform.json is.
@@ -54,13 +56,18 @@ pub(crate) struct LastChange {
 }
 
 /// The history, if there is one.
-#[allow(dead_code, reason = "the commands ask")]
 pub(crate) fn open(folder: &Folder) -> anyhow::Result<Option<History>> {
     Ok(History::open_existing(&path(folder))?)
 }
 
 /// What a revision of these inputs is made of; `previous` is what the one before it was made of.
-pub(crate) fn made_of(folder: &Folder, inputs: &Inputs, previous: Option<&MadeOf>) -> anyhow::Result<MadeOf> {
+/// `wanted_by` is who had it published, and why.
+pub(crate) fn made_of(
+    folder: &Folder,
+    inputs: &Inputs,
+    previous: Option<&MadeOf>,
+    wanted_by: Option<&Cause>,
+) -> anyhow::Result<MadeOf> {
     let key = key(folder)?;
     let at = now();
     let version = |stored: &Stored| {
@@ -81,8 +88,19 @@ pub(crate) fn made_of(folder: &Folder, inputs: &Inputs, previous: Option<&MadeOf
         platform: inputs.looked.text.clone(),
         templates: (*inputs.looked.templates).clone(),
         secrets: secrets.collect::<Result<_, _>>()?,
-        cause: cause.map(|announced| announced.cause),
+        cause: joined(cause.map(|announced| announced.cause), wanted_by),
     })
+}
+
+/// Whose edit it is counts more than who had it published; a reason is never lost.
+fn joined(announced: Option<Cause>, wanted_by: Option<&Cause>) -> Option<Cause> {
+    match (announced, wanted_by) {
+        (Some(Cause { actor, reason }), Some(wanted)) if wanted.reason != APPLIED => {
+            Some(Cause { actor, reason: format!("{reason}; {}: {}", wanted.actor, wanted.reason) })
+        }
+        (Some(announced), _) => Some(announced),
+        (None, wanted) => wanted.cloned(),
+    }
 }
 
 /// What the revision is made of with which the fleet goes back from `from` to what was made of `origin`.

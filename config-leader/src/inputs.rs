@@ -105,7 +105,8 @@ impl Reader {
 }
 
 impl Looked {
-    fn with_secrets(self, folder: &Folder, purpose: Purpose) -> Result<Inputs, Failure> {
+    /// With the secrets, of which those that are missing are made in memory.
+    pub(crate) fn with_secrets(self, folder: &Folder, purpose: Purpose) -> Result<Inputs, Failure> {
         let kept = secrets::read(folder, &self.wanted).map_err(|found| match found {
             SecretsFailure::Invalid(problems) => self.invalid(problems),
             SecretsFailure::Failed(error) => Failure::Failed(error),

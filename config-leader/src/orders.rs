@@ -10,7 +10,7 @@ use pconf_names::RevisionId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cli::{AuditCommand, EpochCommand, MachineCommand, TokenCommand};
+use crate::cli::{AuditCommand, EpochCommand, HistoryCommand, MachineCommand, TokenCommand};
 use crate::commands;
 use crate::commands::secret::SecretOrder;
 use crate::folder::Folder;
@@ -37,6 +37,8 @@ pub(crate) enum Order {
     Audit(AuditCommand),
     /// See [`crate::cli::Command::Epoch`].
     Epoch(EpochCommand),
+    /// See [`crate::cli::Command::History`].
+    History(HistoryCommand),
     /// See [`crate::cli::Command::Machine`].
     Machine(MachineCommand),
     /// See [`crate::cli::Command::Token`].
@@ -118,6 +120,7 @@ pub(crate) fn carry_out(folder: &Folder, order: Order, actor: &Actor) -> Result<
         Order::Accept(revision) => commands::accept::run(folder, revision, actor),
         Order::Audit(command) => commands::audit::run(folder, &command),
         Order::Epoch(command) => commands::epoch::run(folder, &command, actor),
+        Order::History(command) => commands::history::run(folder, command, actor),
         Order::Machine(command) => commands::machine::run(folder, command, actor),
         Order::Token(command) => commands::token::run(folder, command, actor),
         Order::Secret(order) => commands::secret::carry_out(folder, order, actor),
@@ -151,6 +154,8 @@ impl Order {
             Self::RolloutStatus => "rollout.status",
             Self::Audit(_) => "audit",
             Self::Epoch(_) => "epoch",
+            Self::History(HistoryCommand::Rollback { .. }) => "rollback",
+            Self::History(_) => "history",
             Self::Machine(_) => "machine",
             Self::Secret(order) => order.name(),
             Self::Status => "status",
@@ -164,11 +169,17 @@ impl Order {
             Self::Status
             | Self::RolloutStatus
             | Self::Audit(_)
+            | Self::History(HistoryCommand::List { .. } | HistoryCommand::Show { .. } | HistoryCommand::Diff { .. })
             | Self::Machine(MachineCommand::List)
             | Self::Secret(SecretOrder::List) => Scope::Read,
             Self::Secret(_) => Scope::Secrets,
             Self::Machine(_) => Scope::Machines,
-            Self::Accept(_) | Self::Apply(_) | Self::Rollout(_) | Self::Epoch(_) | Self::Token(_) => Scope::Admin,
+            Self::Accept(_)
+            | Self::Apply(_)
+            | Self::Rollout(_)
+            | Self::Epoch(_)
+            | Self::History(HistoryCommand::Rollback { .. })
+            | Self::Token(_) => Scope::Admin,
         }
     }
 }

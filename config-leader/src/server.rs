@@ -28,12 +28,13 @@ use pconf_wire::Clock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
+use crate::cli::HistoryCommand;
 use crate::commands;
 use crate::config::LeaderConfig;
 use crate::folder::Folder;
 use crate::keys::{self, KeyStore};
 use crate::orders::{self, Actor, Asked, Order, Outcome};
-use crate::terminal::Failure;
+use crate::terminal::{Failure, Said};
 use crate::tls;
 use conductor::Conductor;
 use current::Current;
@@ -181,15 +182,39 @@ impl Carrier {
         };
         let carrier = Arc::clone(self);
         let current = Arc::clone(&self.newest.borrow());
+        let publishes = match &asked.order {
+            Order::History(HistoryCommand::Rollback { accept, .. }) => Some((*accept, asked.actor.clone())),
+            _ => None,
+        };
         let done = tokio::task::spawn_blocking(move || {
             let outcome = orders::serve(&carrier.folder, asked, || carrier.board.show(&current, &carrier.keys.now()));
             // What was done to keys holds before it is said to be done; what is wrong with them the publisher tells.
             carrier.keys.reread();
             outcome
         });
-        done.await.unwrap_or_else(|_| {
-            Err(Failure::Failed(anyhow::anyhow!("the order broke down; the log says more")).into_refusal())
-        })
+        match (done.await, publishes) {
+            (Ok(Ok(said)), Some((accept, actor))) if said.json["publishes"] == true => {
+                self.publish(said, accept, actor).await
+            }
+            (Ok(outcome), _) => outcome,
+            (Err(_), _) => {
+                Err(Failure::Failed(anyhow::anyhow!("the order broke down; the log says more")).into_refusal())
+            }
+        }
+    }
+
+    /// Has what an order saved published, whether or not that happens by itself, and tells which revision it is.
+    async fn publish(&self, mut said: Said, accept: bool, actor: Actor) -> Outcome {
+        let applied = self.wish(Wish::Apply(Apply { accept, ..Apply::default() }), actor).await;
+        let applied = applied.map_err(|refusal| refusal.after(&said.text))?;
+        let revision = self.newest.borrow().revision();
+        if let Some(revision) = revision {
+            said.text +=
+                &format!("published as revision {revision}: `config-leader rollout status` tells how far it is\n");
+        }
+        said.json["revision"] = serde_json::json!(revision);
+        said.json["rollout"] = applied.json["rollout"].clone();
+        Ok(said)
     }
 
     /// Has the publisher do what only it can do.

@@ -39,6 +39,13 @@ pub struct Refusal {
     pub(crate) json: Value,
 }
 
+impl Refusal {
+    /// The same, where something was done before.
+    pub(crate) fn after(self, done: &str) -> Self {
+        Self { text: format!("{done}{}", self.text), ..self }
+    }
+}
+
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub enum Failure {

@@ -128,13 +128,21 @@ fn a_secret_is_nowhere_but_where_it_belongs() -> Result<()> {
         &["machine", "list"],
         &["audit", "show"],
         &["audit", "verify"],
+        &["history"],
+        &["show", "-1"],
+        &["diff", "1"],
+        &["diff", "1", "-1", "--stat"],
         &["secret", "rotate", "nothing"],
         &["secret", "set", "token"],
     ] {
         talkative.lead(arguments)?;
     }
 
+    let history = talkative.platform.path("history");
+    talkative.platform.command()?.arg("backup").arg(&history).succeed()?;
+
     let mut searched = all_below(&talkative.platform.path("leader"), &["kek"])?;
+    searched.push((history.clone(), fs::read(&history)?));
     let machine = talkative.platform.machine("a")?.folder().to_owned();
     searched.extend(all_below(&machine.join("state"), &["identity.json"])?);
     for file in [talkative.platform.path("leader.log"), machine.join("log"), machine.join("config-follower.json")] {

@@ -53,6 +53,8 @@ pub(crate) struct Publisher {
     written_down: Option<RevisionId>,
     /// Why it does not know the newest one.
     trouble: Option<Value>,
+    /// Who wants what is about to be published.
+    wanted_by: Option<Cause>,
 }
 
 /// Inputs without what follows from them.
@@ -177,6 +179,7 @@ impl Publisher {
             awaits_reports: false,
             written_down: None,
             trouble: None,
+            wanted_by: None,
         }
     }
 
@@ -185,7 +188,10 @@ impl Publisher {
             Event::Folder => (self.cycle(before, None), None),
             Event::Fleet => (self.look_at_fleet(before), None),
             Event::Wished(Wished { wish: Wish::Apply(apply), actor, answer }) => {
+                let reason = apply.message.clone().unwrap_or_else(|| history::APPLIED.to_owned());
+                self.wanted_by = Some(Cause { actor: actor.to_string(), reason });
                 let after = self.cycle(before, Some(&apply));
+                self.wanted_by = None;
                 let outcome = applied(before, after.as_ref().unwrap_or(before), &self.folder, &actor);
                 (after, Some((answer, outcome)))
             }
@@ -433,7 +439,7 @@ impl Publisher {
 
     /// The revision with what it was made of. Whatever is wrong with the history, the platform goes on.
     fn with_origin(&mut self, publication: Publication, inputs: &Inputs, previous: Option<&MadeOf>) -> Publication {
-        match history::made_of(&self.folder, inputs, previous) {
+        match history::made_of(&self.folder, inputs, previous, self.wanted_by.as_ref()) {
             Ok(made_of) => publication.made_of(made_of),
             Err(error) => {
                 self.trouble = Some(untold(publication.revision, &error));

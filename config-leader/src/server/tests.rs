@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test expects is what it promises")]
 
 mod enrolment;
+mod history;
 mod orders;
 mod rotation;
 mod tls;

@@ -38,6 +38,8 @@ pub(crate) struct Apply {
     pub(crate) roles: Vec<RoleName>,
     /// Back again, unless it is confirmed within so long.
     pub(crate) confirm_within: Option<Span>,
+    /// Why.
+    pub(crate) message: Option<String>,
 }
 
 /// What an admin can say to a rollout.

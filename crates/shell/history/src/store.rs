@@ -76,13 +76,12 @@ impl History {
 
     /// Opens the history at `path` to look into it; `None` where there is none.
     pub fn open_existing(path: &Path) -> Result<Option<Self>, HistoryError> {
-        match std::fs::metadata(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            // One that is just being made has no tables yet.
-            Ok(metadata) if metadata.len() == 0 => return Ok(None),
-            _ => {}
+        if std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(None);
         }
-        Self::connect(path)?.known().map(Some)
+        let history = Self::connect(path)?;
+        // One that is just being made has no tables yet.
+        if history.attempt(application)? == 0 { Ok(None) } else { history.known().map(Some) }
     }
 
     fn connect(path: &Path) -> Result<Self, HistoryError> {
