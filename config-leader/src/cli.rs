@@ -62,6 +62,24 @@ pub enum Command {
         #[arg(long, value_name = "NAME")]
         machine: Option<MachineName>,
     },
+    /// Tell what a setting reaches: the files and lines of every machine.
+    ///
+    /// It tells of the platform as it is saved, published or not, and changes nothing.
+    Impact {
+        /// A setting, a machine's field, a derived value or a secret, or all that is below it, e.g. `settings.mail`.
+        #[arg(value_name = "SETTING")]
+        setting: String,
+    },
+    /// Tell where a line of a machine's file comes from: template, expression, derived values, setting or secret.
+    ///
+    /// It tells of the platform as it is saved, published or not, and changes nothing.
+    Why {
+        /// The machine.
+        machine: MachineName,
+        /// The file as it lands below the machine's root, and a line of it, e.g. `core/conf/core.yml:12`.
+        #[arg(value_name = "PATH[:LINE]")]
+        place: String,
+    },
     /// Declare, list or remove the machines of the platform.
     #[command(subcommand)]
     Machine(MachineCommand),

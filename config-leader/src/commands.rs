@@ -5,14 +5,17 @@ pub(crate) mod audit;
 mod check;
 pub(crate) mod epoch;
 pub(crate) mod history;
+mod impact;
 mod init;
 pub(crate) mod machine;
+mod origins;
 mod render;
 pub(crate) mod rollout;
 pub(crate) mod secret;
 mod serve;
 pub(crate) mod status;
 pub(crate) mod token;
+mod why;
 
 use crate::cli::{ApplyArguments, Cli, Command, MachineCommand, RolloutCommand};
 use crate::folder::Folder;
@@ -32,6 +35,8 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Init { kind, example } => init::run(&folder, &kind, example.as_deref()),
         Command::Check => check::run(&folder),
         Command::Render { out, machine } => render::run(&folder, &out, machine.as_ref()),
+        Command::Impact { setting } => impact::run(&folder, &setting),
+        Command::Why { machine, place } => why::run(&folder, &machine, &place),
         Command::Machine(MachineCommand::Identity { name, out }) => {
             let order = MachineCommand::Identity { name: name.clone(), out: out.clone() };
             machine::identity::write(&name, &out, || give(&folder, Order::Machine(order)))

@@ -9,8 +9,10 @@ mod document;
 mod edit;
 mod file;
 mod fill;
+mod follows;
 mod json_text;
 mod judge;
+mod known;
 mod machines;
 mod manifest;
 mod manual;
@@ -30,6 +32,7 @@ mod syntax;
 pub use document::document;
 pub use edit::{EditError, add_machine, remove_machine};
 pub use file::PlatformFile;
+pub use known::{Unknown, dotted};
 pub use platform::{Machine, Platform};
 pub use problem::{Problem, Related, Sources};
 pub use role::{Attributes, Count, ManagedDirectory, RoleManifest};
@@ -39,4 +42,4 @@ pub use secrets::{
     DhGroup, InvalidSecretId, InvalidSecretName, Rotation, Secret, SecretId, SecretKind, SecretName, SecretOwner,
     SecretScope, SecretsManifest,
 };
-pub use show::{render_text, to_json};
+pub use show::{position, render_text, to_json};

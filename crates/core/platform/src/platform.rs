@@ -1,6 +1,6 @@
 //! The platform as usable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use pconf_names::{MachineName, RoleName};
@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::file::PlatformFile;
 use crate::fill;
+use crate::follows;
 use crate::judge;
 use crate::machines;
 use crate::pointer;
@@ -71,6 +72,19 @@ impl Platform {
     #[must_use]
     pub fn place_of(&self, pointer: &str) -> Option<Range<usize>> {
         self.file.place_of(pointer)
+    }
+
+    /// Settings and machines as they are used: defaults filled in, references resolved.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        let machines = self.machines.iter().map(|(name, machine)| (name.to_string(), machine.fields.clone().into()));
+        serde_json::json!({ "settings": self.settings, "machines": machines.collect::<Map<String, Value>>() })
+    }
+
+    /// Which values follow which others, by JSON pointer: those whose text, or whose default, holds a reference.
+    #[must_use]
+    pub fn follows(&self, schema: &Schema) -> BTreeMap<String, BTreeSet<String>> {
+        follows::follows(&self.file, schema, &self.value())
     }
 
     /// A problem with the value at a JSON pointer, or with the closest value around it that is written.

@@ -52,7 +52,16 @@ pub(crate) fn resolve_default(at: &str, default: &Value, document: &Value, json:
     Resolved { value, failed: resolver.failed, unresolved: resolver.unresolved }
 }
 
-const ROOTS: [&str; 2] = ["settings", "machines"];
+/// The references in a text, without their signs.
+pub(crate) fn names(text: &str) -> impl Iterator<Item = &str> {
+    parts(text).into_iter().filter_map(|part| match part {
+        Part::Reference(name) => Some(name),
+        Part::Literal(_) | Part::Unclosed => None,
+    })
+}
+
+/// What a reference may start with.
+pub(crate) const ROOTS: [&str; 2] = ["settings", "machines"];
 
 /// A text in its parts.
 #[derive(Debug, PartialEq, Eq)]

@@ -82,7 +82,8 @@ fn place(file: &str, span: Option<&Range<usize>>, sources: &Sources) -> Value {
 }
 
 /// Line and column of a byte, both from 1; columns count characters.
-fn position(text: &str, byte: usize) -> (usize, usize) {
+#[must_use]
+pub fn position(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)

@@ -9,6 +9,7 @@ mod encode;
 mod fault;
 mod held;
 mod load;
+mod provenance;
 mod render;
 mod scene;
 mod secrets;
@@ -16,6 +17,7 @@ mod set;
 mod syntax;
 mod wellformed;
 
+pub use provenance::{Dependencies, FileOrigin, Kind, Lines, Piece, Place, Provenance, Reach, Step};
 pub use render::{RenderedFile, RenderedMachine};
 pub use scene::{Scene, SceneMachine};
 pub use secrets::{LiveSecret, SecretValue, SecretValues};

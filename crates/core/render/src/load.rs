@@ -10,11 +10,11 @@ use tera::Tera;
 use crate::bounds::Bounds;
 use crate::encode;
 use crate::fault;
+use crate::scene::DERIVED;
 use crate::set::{Role, Source, TemplateSet};
 use crate::syntax::{self, Reading};
 
 const TEMPLATE: &str = ".tera";
-const DERIVED: &str = "derived.json.tera";
 
 pub(crate) fn load(shown: &str, files: BTreeMap<String, Vec<u8>>) -> Result<TemplateSet, Vec<Problem>> {
     let mut problems = Vec::new();

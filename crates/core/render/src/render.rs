@@ -145,7 +145,7 @@ impl TemplateSet {
     }
 
     /// The secrets that exist and that the machine's role may read.
-    fn readable_secrets<'s>(
+    pub(crate) fn readable_secrets<'s>(
         &'s self,
         name: &'s MachineName,
         machine: &'s SceneMachine,
@@ -158,7 +158,8 @@ impl TemplateSet {
         })
     }
 
-    fn context(
+    /// What the templates of one machine see.
+    pub(crate) fn context(
         &self,
         scene: &Scene,
         name: &MachineName,

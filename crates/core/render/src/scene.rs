@@ -10,7 +10,7 @@ use crate::bounds;
 use crate::fault;
 use crate::set::TemplateSet;
 
-const DERIVED: &str = "derived.json.tera";
+pub(crate) const DERIVED: &str = "derived.json.tera";
 
 /// A platform with its derived values, ready to be rendered for any of its machines.
 pub struct Scene {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::encode::ENCODERS;
 
 /// The names that exist in every role template.
-const ROOTS: [&str; 6] = ["settings", "machines", "machine", "derived", "secrets", "accepted"];
+pub(crate) const ROOTS: [&str; 6] = ["settings", "machines", "machine", "derived", "secrets", "accepted"];
 
 /// A name that a condition asks for, e.g. `settings.dns.mx`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,14 +37,14 @@ pub(crate) fn read(source: &str) -> Reading {
         position = tag.end;
         let inner = &source[tag.inner.clone()];
         match tag.kind {
-            Kind::Comment => {}
-            Kind::Output => {
+            TagKind::Comment => {}
+            TagKind::Output => {
                 if !ends_in_encoder(inner) {
                     reading.unencoded.push(tag.inner.clone());
                 }
                 reading.outputs.push(tag.inner);
             }
-            Kind::Statement => match statement_keyword(inner) {
+            TagKind::Statement => match statement_keyword(inner) {
                 "raw" => position = end_of_raw(source, position),
                 "if" | "elif" => reading.asked.extend(asked_in(inner, tag.inner.start)),
                 "for" | "set" | "set_global" => shadowed.extend(bound_names(inner)),
@@ -62,37 +62,55 @@ pub(crate) fn leading_path(expression: &str) -> Option<(Vec<String>, Range<usize
     words(expression).next().filter(|(path, _)| ROOTS.contains(&path[0].as_str()))
 }
 
-enum Kind {
+/// The names of the context that a tag asks for.
+pub(crate) fn roots_in(tag: &str) -> Vec<&'static str> {
+    let found: Vec<Vec<String>> = words(tag).map(|(path, _)| path).collect();
+    ROOTS.into_iter().filter(|root| found.iter().any(|path| path[0] == *root)).collect()
+}
+
+/// What a tag is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TagKind {
     Comment,
     Output,
     Statement,
 }
 
-struct Tag {
-    kind: Kind,
-    inner: Range<usize>,
-    end: usize,
+/// One tag, in bytes of the text.
+pub(crate) struct Tag {
+    pub(crate) kind: TagKind,
+    pub(crate) start: usize,
+    /// What is between its signs.
+    pub(crate) inner: Range<usize>,
+    pub(crate) end: usize,
+    /// Whether it takes the white space before it away.
+    pub(crate) trims_before: bool,
+    /// Whether it takes the white space behind it away.
+    pub(crate) trims_after: bool,
 }
 
-fn next_tag(source: &str, from: usize) -> Option<Tag> {
+/// The first tag from a place on.
+pub(crate) fn next_tag(source: &str, from: usize) -> Option<Tag> {
     // Each byte is looked at once, whatever kinds of tags there are: a template of a megabyte takes no minutes.
     let opens = |at: &usize| matches!(source.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#'));
     let start = source[from..].match_indices('{').map(|(at, _)| from + at).find(opens)?;
     let (kind, close) = match source.as_bytes()[start + 1] {
-        b'{' => (Kind::Output, "}}"),
-        b'%' => (Kind::Statement, "%}"),
-        _ => (Kind::Comment, "#}"),
+        b'{' => (TagKind::Output, "}}"),
+        b'%' => (TagKind::Statement, "%}"),
+        _ => (TagKind::Comment, "#}"),
     };
     let body = start + 2;
     let length = match kind {
-        Kind::Comment => source[body..].find(close),
-        Kind::Output | Kind::Statement => find_outside_quotes(&source[body..], close),
+        TagKind::Comment => source[body..].find(close),
+        TagKind::Output | TagKind::Statement => find_outside_quotes(&source[body..], close),
     };
     let end = length.map_or(source.len(), |length| body + length);
     // `{{-` and `-}}` trim white space; the dash is no part of the expression.
-    let start = body + usize::from(source[body..end].starts_with('-'));
-    let stop = if source[start..end].ends_with('-') { end - 1 } else { end };
-    Some(Tag { kind, inner: start..stop, end: (end + close.len()).min(source.len()) })
+    let trims_before = source[body..end].starts_with('-');
+    let from = body + usize::from(trims_before);
+    let trims_after = source[from..end].ends_with('-');
+    let inner = from..end - usize::from(trims_after);
+    Some(Tag { kind, start, inner, end: (end + close.len()).min(source.len()), trims_before, trims_after })
 }
 
 fn find_outside_quotes(text: &str, close: &str) -> Option<usize> {
@@ -108,7 +126,8 @@ fn find_outside_quotes(text: &str, close: &str) -> Option<usize> {
     None
 }
 
-fn end_of_raw(source: &str, from: usize) -> usize {
+/// Where the text behind `{% raw %}` and its `{% endraw %}` ends.
+pub(crate) fn end_of_raw(source: &str, from: usize) -> usize {
     let mut position = from;
     while let Some(found) = source[position..].find("{%") {
         position += found + 2;
