@@ -110,8 +110,18 @@ pub(crate) fn give(folder: &Folder, order: Order) -> Result<Said, Failure> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     match runtime.block_on(ask::<_, Outcome>(&folder.socket(), &asked, LIMIT))? {
         Some(outcome) => outcome.map_err(Failure::Refused),
-        None => carry_out(folder, asked.order, &asked.actor),
+        None => alone(folder, asked),
     }
+}
+
+/// Carries an order out where no leader runs.
+fn alone(folder: &Folder, Asked { order, actor }: Asked) -> Result<Said, Failure> {
+    let is_rollback = matches!(order, Order::History(HistoryCommand::Rollback { .. }));
+    let mut said = carry_out(folder, order, &actor)?;
+    if is_rollback && said.json["publishes"] == true {
+        said.text += "no leader runs: the next one publishes it, by itself or with `config-leader apply`\n";
+    }
+    Ok(said)
 }
 
 /// Carries an order out in this process.

@@ -209,6 +209,28 @@ async fn a_damaged_history_stops_nobody_and_is_told() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_publishing_is_by_hand_a_rollback_is_the_word_and_a_message_is_the_reason() -> Result<()> {
+    let world = world().await?;
+    let by_hand = |greeting: &str| platform(greeting).replacen('{', "{ \"rollout\": { \"publish\": \"manual\" },", 1);
+    let mut revisions = Vec::new();
+    for greeting in ["a", "b"] {
+        fs::write(world.folder.platform(), by_hand(greeting))?;
+        let message = Some(format!("because of {greeting}"));
+        world.said(Order::Apply(crate::server::Apply { message, ..Default::default() })).await?;
+        revisions.push(world.written_down(&by_hand(greeting), "").await?);
+    }
+    let said = world.rollback(&revisions[0], false).await.map_err(anyhow::Error::msg)?;
+    let back = said.json["revision"].as_str().context("it is published")?.to_owned();
+    world.written_down(&by_hand("a"), &revisions[0]).await?;
+    let told = world.list().await;
+    let [a, b] = &revisions[..] else { anyhow::bail!("two revisions: {told:?}") };
+    let wanted =
+        [format!("{back}: rollback to {a}: because"), format!("{b}: because of b"), format!("{a}: because of a")];
+    assert_eq!(told[..3], wanted);
+    world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_revision_of_a_value_is_the_one_in_which_it_changed() -> Result<()> {
     let world = world().await?;
     let one = world.written_down(&platform("one"), "").await?;
