@@ -156,6 +156,7 @@ impl Conductor {
         // From here on no report that was answered may be lost.
         self.board.decide_by_rollout(is_followed);
         let wanted = rollout.older();
+        tell(None, &rollout);
         self.keep(Kept { rollout: Some(rollout), rejected })?;
         publication::keep(&self.folder, &goal)?;
         if let Some(newest) = newest.filter(|newest| wanted.contains(&newest.revision)) {
@@ -238,18 +239,19 @@ impl Conductor {
 
 /// What a step of the rollout was, in the log.
 fn tell(before: Option<&Rollout>, after: &Rollout) {
-    let Some(before) = before else { return };
     for (name, turn) in &after.machines {
-        let was = before.machines.get(name).map(|turn| &turn.stage);
+        let was = before.and_then(|before| before.machines.get(name)).map(|turn| &turn.stage);
         match (&turn.stage, was) {
             (stage, Some(was)) if stage == was => {}
+            // Where nobody waits for anybody there is nothing to tell.
+            (Stage::Offered { .. }, None) if after.policy.waits_for_nobody() => {}
             (Stage::Done, _) => info!(machine = %name, revision = %after.goal, "done"),
             (Stage::Failed { reason }, _) => warn!(machine = %name, revision = %after.goal, reason, "failed"),
             (Stage::Offered { fetched: false, .. }, _) => info!(machine = %name, revision = %after.goal, "its turn"),
             (Stage::Offered { .. } | Stage::Waiting, _) => {}
         }
     }
-    if before.phase != after.phase {
+    if before.is_some_and(|before| before.phase != after.phase) {
         match &after.phase {
             Phase::Halted { reason } => error!(revision = %after.goal, reason, "the rollout halts"),
             Phase::Paused { reason } => info!(revision = %after.goal, reason, "the rollout pauses"),
