@@ -26,6 +26,8 @@ pub(crate) struct Watcher {
     /// Which folder a path was when its watch began: device and inode.
     watched: BTreeMap<PathBuf, (u64, u64)>,
     events: mpsc::Receiver<()>,
+    /// Until when the burst may last that has begun, if one has.
+    burst: Option<Instant>,
 }
 
 impl Watcher {
@@ -38,7 +40,7 @@ impl Watcher {
             }
         })
         .context("cannot watch for changes")?;
-        Ok(Self { folder, hints, watched: BTreeMap::new(), events })
+        Ok(Self { folder, hints, watched: BTreeMap::new(), events, burst: None })
     }
 
     /// Starts to watch folders that exist by now.
@@ -66,17 +68,15 @@ impl Watcher {
         }
     }
 
-    /// Waits for a change and for the end of its burst. Cancel-safe: a hint that is lost was followed by a look.
+    /// Waits for a change and for the end of its burst. Cancel-safe: a burst that has begun is remembered.
     pub(crate) async fn settled_change(&mut self) {
-        if self.events.recv().await.is_none() {
-            return std::future::pending().await;
-        }
-        let end = Instant::now() + LONGEST_BURST;
-        while timeout_at(end.min(Instant::now() + QUIET), self.events.recv()).await.is_ok() {
-            if Instant::now() >= end {
-                return;
-            }
-        }
+        let end = match self.burst {
+            Some(end) => end,
+            None if self.events.recv().await.is_none() => return std::future::pending().await,
+            None => *self.burst.insert(Instant::now() + LONGEST_BURST),
+        };
+        while Instant::now() < end && timeout_at(end.min(Instant::now() + QUIET), self.events.recv()).await.is_ok() {}
+        self.burst = None;
     }
 }
 
