@@ -44,8 +44,16 @@ struct Announced {
     cause: Cause,
 }
 
-/// In which revision something last changed.
-#[allow(dead_code, reason = "provenance asks")]
+/// Since when something is as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// It is saved and not published.
+    Unpublished,
+    /// It came with a revision.
+    Revision(LastChange),
+}
+
+/// A revision that changed something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct LastChange {
     pub(crate) revision: RevisionId,
@@ -165,24 +173,27 @@ pub(crate) fn key(folder: &Folder) -> anyhow::Result<Key> {
     Ok(Zeroizing::new(key).into())
 }
 
-/// In which revision the value at a JSON pointer (RFC 6901) of platform.json became what it is in the newest one; `None`
-/// where the history does not reach back to that.
-#[allow(dead_code, reason = "provenance asks")]
-pub(crate) fn last_change(folder: &Folder, pointer: &str) -> anyhow::Result<Option<LastChange>> {
+/// Since when the value at a JSON pointer (RFC 6901) is what it is in `text`, which is platform.json as it is; `None` where
+/// the history does not reach back to that.
+pub(crate) fn last_change(folder: &Folder, text: &str, pointer: &str) -> anyhow::Result<Option<Since>> {
     let Some(history) = open(folder)? else { return Ok(None) };
     let mut revisions = history.revisions(None)?.into_iter();
     let Some(mut since) = revisions.next() else { return Ok(None) };
-    let mut text = history.platform(&since)?;
+    let mut text = text.to_owned();
     let value = value_at(&text, pointer);
+    let newest = history.platform(&since)?;
+    if newest != text && value_at(&newest, pointer) != value {
+        return Ok(Some(Since::Unpublished));
+    }
     for before in revisions {
         let earlier = history.platform(&before)?;
         if earlier != text && value_at(&earlier, pointer) != value {
-            return Ok(Some(since.into()));
+            return Ok(Some(Since::Revision(since.into())));
         }
         (since, text) = (before, earlier);
     }
     // Before the first revision there was nothing.
-    Ok(Some(since).filter(|since| since.id.number == 1).map(LastChange::from))
+    Ok(Some(since).filter(|since| since.id.number == 1).map(|since| Since::Revision(since.into())))
 }
 
 impl From<Revision> for LastChange {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 use pconf_names::MachineName;
-use pconf_platform::{SecretId, SecretName, Unknown, dotted, position};
+use pconf_platform::{SecretId, SecretName, dotted, position};
 use pconf_render::{Provenance, RenderedMachine};
 use serde_json::{Value, json};
 
@@ -56,9 +56,10 @@ impl Origins {
         {
             return Ok(pointer);
         }
-        let help =
-            "name a setting (`settings.…`), a machine's field (`machines.…`), a derived value or a secret".to_owned();
-        Err(Unknown { what: dotted(&pointer), help }.into())
+        Err(anyhow!(
+            "no file is made of `{}`: name a setting (`settings.…`), a machine's field (`machines.…`), a derived value or a secret",
+            dotted(&pointer)
+        ))
     }
 
     /// One thing in a line: its name, its value if it is no secret, and where it is written.

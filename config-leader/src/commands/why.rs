@@ -1,8 +1,10 @@
 //! `why`: where a line of a machine's file comes from, step by step, down to what somebody wrote or what was made.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
+use pconf_daemon::Chain;
 use pconf_names::MachineName;
 use pconf_platform::dotted;
 use pconf_render::{Dependencies, FileOrigin, Kind, Lines, Piece, Place, Provenance, Step};
@@ -10,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::origins::Origins;
 use crate::folder::Folder;
+use crate::history::{APPLIED, LastChange, Since, last_change};
 use crate::terminal::{Failure, Said};
 
 /// So many reasons that lead no further are shown to people; programs get all of them.
@@ -28,7 +31,7 @@ pub(crate) fn run(folder: &Folder, machine: &MachineName, place: &str) -> Result
     if let Some(line) = line.filter(|line| *line == 0 || *line > count) {
         return Err(anyhow!("`{}` on {machine} has {count} lines and no line {line}", file.path).into());
     }
-    let teller = Teller { origins: &origins, provenance: &provenance, machine };
+    let teller = Teller { folder, origins: &origins, provenance: &provenance, machine, since: RefCell::default() };
     Ok(teller.file(file, line))
 }
 
@@ -56,9 +59,12 @@ fn find<'f>(files: &'f [FileOrigin], place: &str) -> anyhow::Result<(&'f FileOri
 
 /// Tells of one machine.
 struct Teller<'o> {
+    folder: &'o Folder,
     origins: &'o Origins,
     provenance: &'o Provenance<'o>,
     machine: &'o MachineName,
+    /// What the history said of a pointer.
+    since: RefCell<BTreeMap<String, Said>>,
 }
 
 /// Who asks for a value: derived values are made of the machines as they are written.
@@ -150,6 +156,26 @@ impl Teller<'_> {
         told
     }
 
+    /// Who wrote a value, in which revision.
+    fn since(&self, pointer: &str) -> Said {
+        if let Some(Said { text, json }) = self.since.borrow().get(pointer) {
+            return Said { text: text.clone(), json: json.clone() };
+        }
+        let (text, json) = match last_change(self.folder, &self.origins.inputs.looked.text, pointer) {
+            Ok(Some(Since::Revision(change))) => {
+                let LastChange { revision, at, actor, reason } = &change;
+                let reason = if reason == APPLIED { String::new() } else { format!(": {reason}") };
+                (format!("  since {revision}, {at}, {actor}{reason}"), json!(change))
+            }
+            Ok(Some(Since::Unpublished)) => ("  not published yet".to_owned(), json!("unpublished")),
+            Ok(None) => (String::new(), Value::Null),
+            // The rest of the answer is as good without it.
+            Err(error) => (format!("  (its history: {})", Chain(error.as_ref())), Value::Null),
+        };
+        self.since.borrow_mut().insert(pointer.to_owned(), Said { text: text.clone(), json: json.clone() });
+        Said { text, json }
+    }
+
     fn next(&self, pointer: &str, asker: Asker) -> Vec<Step> {
         match asker {
             Asker::Role => self.provenance.steps(pointer),
@@ -170,7 +196,11 @@ impl Teller<'_> {
         let printed = self.provenance.printed_by(pointer);
         let indent = "  ".repeat(depth);
         let because = if kind == Kind::Condition { "because of " } else { "" };
+        let since = about.json["written"].is_object().then(|| self.since(pointer));
         *text += &format!("{indent}{because}{}", about.text);
+        if let Some(since) = &since {
+            *text += &since.text;
+        }
         if let Some((at, expression)) = &printed {
             *text += &format!("  {}", shown(at));
             if let Some(expression) = expression {
@@ -186,15 +216,19 @@ impl Teller<'_> {
         tree["kind"] = json!(if kind == Kind::Value { "value" } else { "condition" });
         tree["place"] = printed.as_ref().map_or(Value::Null, |(at, _)| place(at));
         tree["expression"] = json!(printed.and_then(|(_, expression)| expression));
+        tree["since"] = since.map_or(Value::Null, |since| since.json);
         tree["from"] = json!(from);
         tree
     }
 }
 
-/// The pieces of a line that have something to say: text that depends on nothing only where there is nothing else.
+/// The pieces of a line that have something to say: not text around an expression that is there for the same reasons; text
+/// that depends on nothing only where there is nothing else.
 fn speaking(pieces: &[Piece], line: usize) -> Vec<&Piece> {
     let on_line: Vec<&Piece> = pieces.iter().filter(|piece| (piece.first..=piece.last).contains(&line)).collect();
-    let speaks = |piece: &&Piece| piece.expression.is_some() || !piece.dependencies.is_empty();
+    let expressions: Vec<&Piece> = on_line.iter().copied().filter(|piece| piece.expression.is_some()).collect();
+    let is_told = |text: &Piece| expressions.iter().any(|one| one.dependencies.covers(&text.dependencies));
+    let speaks = |piece: &&Piece| piece.expression.is_some() || (!piece.dependencies.is_empty() && !is_told(piece));
     let speaking: Vec<&Piece> = on_line.iter().copied().filter(speaks).collect();
     if speaking.is_empty() { on_line.into_iter().take(1).collect() } else { speaking }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::cli::{AuditCommand, HistoryCommand};
-use crate::history::{self, last_change};
+use crate::history::{self, Since, last_change};
 
 /// A text of platform.json with a comment and a greeting.
 fn platform(greeting: &str) -> String {
@@ -235,8 +235,11 @@ async fn the_revision_of_a_value_is_the_one_in_which_it_changed() -> Result<()> 
     let world = world().await?;
     let one = world.written_down(&platform("one"), "").await?;
     let two = world.save(&platform("two"), &one).await?;
-    let changed = last_change(&world.folder, "/settings/greeting")?.context("it changed")?;
+    let since = |pointer: &str| last_change(&world.folder, &fs::read_to_string(world.folder.platform())?, pointer);
+    let Some(Since::Revision(changed)) = since("/settings/greeting")? else { anyhow::bail!("it changed") };
     assert_eq!((changed.revision.to_string(), changed.reason.as_str()), (two.clone(), "saved platform.json"));
+    let edited = last_change(&world.folder, &platform("three"), "/settings/greeting")?;
+    assert_eq!(edited, Some(Since::Unpublished));
     world.machine(MachineCommand::Identity { name: "m".parse()?, out: "unused".into() }).await?;
     let add = MachineCommand::Add {
         name: "n".parse()?,
@@ -248,7 +251,7 @@ async fn the_revision_of_a_value_is_the_one_in_which_it_changed() -> Result<()> 
     };
     world.machine(add).await?;
     world.written_down(&fs::read_to_string(world.folder.platform())?, &two).await?;
-    let added = last_change(&world.folder, "/machines/n")?.context("it changed")?;
+    let Some(Since::Revision(added)) = since("/machines/n")? else { anyhow::bail!("it was added") };
     assert_eq!(added.reason, "machine n added");
     assert!(added.actor.starts_with("uid "), "{}", added.actor);
     world.end().await

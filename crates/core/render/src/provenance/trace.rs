@@ -51,6 +51,12 @@ impl Dependencies {
         self.0.iter().map(|(pointer, kind)| (pointer, *kind))
     }
 
+    /// Whether `other` names nothing that is not named here.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.0.keys().all(|pointer| self.0.contains_key(pointer))
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
