@@ -1,6 +1,5 @@
 //! The commands, each to its end.
 
-mod diff;
 mod drift;
 mod join;
 mod once;

@@ -14,14 +14,15 @@ use tracing::{error, info, warn};
 use crate::arrive::{End, Way};
 use crate::config::{Config, DriftPolicy};
 use crate::leader::{Goal, Leader, Pulled};
-use crate::machine::{Machine, MachineError};
+use crate::machine::{Machine, MachineError, states};
 use crate::memory::{Memory, MemoryError};
 use crate::store::{Store, StoreError};
+use crate::telling::Telling;
 
 /// The follower of one machine.
 #[derive(Debug)]
 pub struct Follower<C> {
-    leader: Leader,
+    pub(crate) leader: Leader,
     pub(crate) machine: Machine<C>,
     pub(crate) memory: Memory,
     pub(crate) store: Store,
@@ -30,6 +31,7 @@ pub struct Follower<C> {
     /// Whether what an earlier cycle, or an earlier process, may have left half made was removed.
     pub(crate) is_clean: bool,
     failures: u32,
+    pub(crate) telling: Telling,
 }
 
 /// What a cycle came to.
@@ -106,13 +108,28 @@ impl<C: Containers> Follower<C> {
     pub fn new(leader: Leader, machine: Machine<C>, memory: Memory, config: &Config) -> Self {
         let store = Store::new(memory.folder(), Arc::clone(leader.identity()), config.role.clone());
         let (drift, limits) = (config.drift, config.limits.clone());
-        Self { leader, machine, memory, store, drift, limits, is_clean: false, failures: 0 }
+        Self {
+            leader,
+            machine,
+            memory,
+            store,
+            drift,
+            limits,
+            is_clean: false,
+            failures: 0,
+            telling: Telling::default(),
+        }
     }
 
     /// What it remembers.
     #[must_use]
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Somebody says that there is something to see: the next cycle looks at every container.
+    pub fn look_closely(&mut self) {
+        self.telling.look_closely();
     }
 
     /// When the next cycle is due.
@@ -146,8 +163,12 @@ impl<C: Containers> Follower<C> {
             Outcome::Failed { reason }
         });
         self.note(&outcome);
+        self.telling.heed(&outcome);
         if !matches!(outcome, Outcome::NoGoal { .. } | Outcome::Interrupted) {
             self.deliver(shutdown).await;
+            if self.memory.status.undelivered.is_none() {
+                self.tell_snapshot(shutdown).await;
+            }
         }
         if let Err(fault) = self.memory.note_status() {
             warn!(error = %Chain(&fault), "the status could not be kept; nothing depends on it");
@@ -382,8 +403,10 @@ impl<C: Containers> Follower<C> {
             return Ok(None);
         }
         let ledger = &self.memory.ledger;
-        let (disk, containers) = self.machine.glance(ledger.places_of_ours()).await?;
-        let found = ledger.drift(&disk, containers.as_ref());
+        let disk = self.machine.look(ledger.places_of_ours()).await?;
+        let glimpses = self.machine.glimpses().await?;
+        let found = ledger.drift(&disk, glimpses.as_ref().map(states).as_ref());
+        self.telling.notice(glimpses);
         let can_be_repaired = found.iter().any(|drifted| drifted.is_file);
         let applied = ledger.applied.clone().filter(|_| can_be_repaired && self.drift == DriftPolicy::Repair);
         if let Some(applied) = applied {
@@ -398,6 +421,7 @@ impl<C: Containers> Follower<C> {
             return Ok(Some(self.put_right(applied.revision, way)));
         }
         if self.memory.drifted(found) {
+            self.telling.look_closely();
             for drift in &self.memory.status.drift {
                 warn!(what = drift.what, how = drift.how, since = drift.since, "not as it was left");
             }

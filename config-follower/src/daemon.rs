@@ -65,7 +65,11 @@ async fn follow<C: Containers>(
 ) {
     let mut hints = Hints::new(config);
     let mut errand: Option<Errand> = None;
+    let mut is_alert = false;
     while !shutdown.is_requested() {
+        if std::mem::take(&mut is_alert) {
+            follower.look_closely();
+        }
         match errand.take() {
             Some((wish, answer)) => {
                 // Whoever asked may have gone away.
@@ -92,8 +96,8 @@ async fn follow<C: Containers>(
                     }
                     asked => errand = asked,
                 },
-                () = desk.woken() => {}
-                () = &mut hint => {}
+                () = desk.woken() => is_alert = true,
+                () = &mut hint => is_alert = true,
                 () = shutdown.requested() => {}
             }
             break;

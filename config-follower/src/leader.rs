@@ -8,8 +8,11 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pconf_bundle::signature::Direction;
-use pconf_bundle::{Code, KeyId, Keys, OpenError, Origin, Report, VerifiedBundle, open_bundle, routes, seal_report};
+use pconf_bundle::{
+    Code, KeyId, Keys, OpenError, Origin, Report, VerifiedBundle, open_bundle, routes, seal_report, seal_snapshot,
+};
 use pconf_names::{RevisionId, RoleName};
+use pconf_plan::Snapshot;
 use pconf_wire::{Answer, CallError, Client, Clock, Peer, Timeouts, Trust, TrustError, seal_nonce};
 use tracing::info;
 
@@ -156,6 +159,18 @@ impl Leader {
         let told = async |peer: &Peer| {
             let sealed = Bytes::from(seal_report(peer.keys(), report, seal_nonce()?));
             self.client.post(peer, routes::REPORTS, headers.clone(), sealed).await
+        };
+        let (answer, _) = self.ask(told).await?;
+        if answer.status.is_success() { Ok(()) } else { Err(refused(&answer)) }
+    }
+
+    /// Tells what this machine decides by.
+    pub async fn tell(&self, snapshot: &Snapshot) -> Result<(), PullError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(routes::SEALED_SNAPSHOT));
+        let told = async |peer: &Peer| {
+            let sealed = Bytes::from(seal_snapshot(peer.keys(), &snapshot.to_bytes(), seal_nonce()?));
+            self.client.post(peer, routes::SNAPSHOTS, headers.clone(), sealed).await
         };
         let (answer, _) = self.ask(told).await?;
         if answer.status.is_success() { Ok(()) } else { Err(refused(&answer)) }

@@ -20,6 +20,7 @@ mod ring;
 mod server;
 mod soak;
 mod store;
+mod telling;
 mod terminal;
 mod wish;
 

@@ -4,18 +4,26 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use pconf_bundle::{Check, ComposeFile, VerifiedBundle};
 use pconf_containers::{
-    Acted, Containers, Ended, EngineError, Gate, How, Mount, RootNotMounted, State, Summary, act, host_path, judge,
-    own_id, stays_well,
+    Acted, Containers, Ended, EngineError, Gate, Glimpse, How, Mount, RootNotMounted, State, Summary, act, host_path,
+    judge, own_id, stays_well,
 };
 use pconf_daemon::Shutdown;
 use pconf_files::{FilesError, Found, Root, Staged};
 use pconf_names::{Digest, RelativePath};
-use pconf_plan::{Action, Container, ContainerState, Manner, Observed, OnDisk, Reads, Step, Stop, Trial, What};
+use pconf_plan::{
+    Action, Container, ContainerState, Ledger, Manner, Observed, OnDisk, Reads, Snapshot, Step, Stop, Trial, What,
+};
+
+/// A file that was changed by somebody else is read up to this size; a configuration is no longer.
+const LONGEST_STRAY: u64 = 1024 * 1024;
+
+/// What is seen of all containers at once, by name.
+pub(crate) type Glimpses = BTreeMap<String, Glimpse>;
 
 /// Stops and actions that go on side by side.
 const SIDE_BY_SIDE: usize = 4;
@@ -34,6 +42,8 @@ pub(crate) enum Patience {
 pub(crate) struct Deeds {
     /// How each ended that did.
     pub(crate) acted: BTreeMap<String, Acted>,
+    /// How long each took that was carried out.
+    pub(crate) took: BTreeMap<String, Duration>,
     /// Those that were begun when another one was seen to be ill: the engine may still be at it.
     pub(crate) cut_off: BTreeSet<String>,
 }
@@ -90,16 +100,33 @@ impl<C: Containers> Machine<C> {
         Ok(tokio::task::spawn_blocking(move || look_all(&root, places)).await??)
     }
 
-    /// What stands at `places`, and what every container of the machine is doing, by name: less than [`Machine::observe`]
-    /// tells, and without a question about each container.
-    pub async fn glance(
-        &self,
-        places: BTreeMap<RelativePath, BTreeSet<u64>>,
-    ) -> Result<(BTreeMap<RelativePath, OnDisk>, Option<BTreeMap<String, ContainerState>>), MachineError> {
-        let disk = self.look(places).await?;
-        let Some(engine) = &self.engine else { return Ok((disk, None)) };
-        let states = engine.states().await?;
-        Ok((disk, Some(states.into_iter().map(|(name, state)| (name, doing(state))).collect())))
+    /// Which containers the machine has and what each is doing, by name; `None` where there is no engine. One question, and
+    /// none about each container.
+    pub async fn glimpses(&self) -> Result<Option<Glimpses>, MachineError> {
+        let Some(engine) = &self.engine else { return Ok(None) };
+        Ok(Some(engine.states().await?))
+    }
+
+    /// What there is to tell in a [`pconf_plan::Snapshot`] of a machine with this ledger. A file that was changed into
+    /// something of another size is read, too: it may be what comes next.
+    pub async fn survey(&self, ledger: &Ledger) -> Result<Observed, MachineError> {
+        let containers = self.containers().await?;
+        let (root, places) = (self.root.clone(), Snapshot::places(ledger));
+        let work = move || -> Result<_, FilesError> {
+            let mut disk = look_all(&root, places)?;
+            let unread = |seen: &OnDisk| matches!(seen, OnDisk::File { digest: None, .. });
+            if disk.values().any(unread) {
+                let root = Root::open(&root)?;
+                for (path, seen) in disk.iter_mut().filter(|(_, seen)| unread(seen)) {
+                    let bytes = root.read(path, LONGEST_STRAY)?;
+                    if let (OnDisk::File { digest, .. }, Some(bytes)) = (seen, bytes) {
+                        *digest = Some(Digest::of(&bytes));
+                    }
+                }
+            }
+            Ok(disk)
+        };
+        Ok(Observed { disk: tokio::task::spawn_blocking(work).await??, containers })
     }
 
     /// Every container that reads below the root or was made from a compose file there, but our own; `None` where there is no
@@ -194,19 +221,21 @@ impl<C: Containers> Machine<C> {
                 return None;
             }
             begun.borrow_mut().insert(each.name.clone());
+            let since = Instant::now();
             let late = async {
                 shutdown.requested().await;
                 tokio::time::sleep(LAST_WORD).await;
             };
             tokio::select! {
-                acted = self.act_once(engine, each) => Some((each.name.clone(), acted)),
+                acted = self.act_once(engine, each) => Some((each.name.clone(), acted, since.elapsed())),
                 () = late => None,
             }
         });
         let mut works = futures_util::stream::iter(works).buffer_unordered(SIDE_BY_SIDE);
         while let Some(done) = works.next().await {
-            let Some((name, acted)) = done else { continue };
+            let Some((name, acted, took)) = done else { continue };
             let ends = patience == Patience::UntilOneIsIll && matches!(acted, Acted::Unhealthy { .. });
+            deeds.took.insert(name.clone(), took);
             deeds.acted.insert(name, acted);
             if ends {
                 deeds.cut_off = begun.take();
@@ -388,6 +417,11 @@ fn planned(container: pconf_containers::Container, root: &str) -> Container {
     }
 }
 
+/// What each container is doing.
+pub(crate) fn states(glimpses: &Glimpses) -> BTreeMap<String, ContainerState> {
+    glimpses.iter().map(|(name, seen)| (name.clone(), doing(seen.state))).collect()
+}
+
 fn doing(state: State) -> ContainerState {
     match state {
         State::Running | State::Restarting => ContainerState::Up,
@@ -433,7 +467,7 @@ fn look(root: &Root, path: &RelativePath, sizes: &BTreeSet<u64>) -> Result<OnDis
             let bytes = if sizes.contains(&file.size) { root.read(path, file.size)? } else { None };
             OnDisk::File { digest: bytes.map(|bytes| Digest::of(&bytes)), owner: file.owner, mode: file.mode }
         }
-        Found::Obstacle { at, what } => OnDisk::Obstacle(pconf_plan::Obstacle { at, what: what.as_str() }),
+        Found::Obstacle { at, what } => OnDisk::Obstacle(pconf_plan::Obstacle { at, what: what.as_str().into() }),
     })
 }
 

@@ -1,5 +1,6 @@
 //! What the follower remembers on disk: the ledger, which it acts on, and the status, which only tells.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,6 +54,9 @@ pub struct Status {
     /// What is no longer as it was left.
     #[serde(default)]
     pub drift: Vec<Drift>,
+    /// How long each container was last away for an action, in milliseconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub took: BTreeMap<String, u64>,
 }
 
 /// Something that went wrong.

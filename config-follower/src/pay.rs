@@ -1,5 +1,7 @@
 //! What is owed is done rank by rank, and each rank has to be seen well before the next one.
 
+use std::time::Duration;
+
 use pconf_bundle::{ServiceOutcome, ServiceReport, VerifiedBundle};
 use pconf_containers::{Acted, Containers};
 use pconf_daemon::Shutdown;
@@ -80,6 +82,13 @@ impl<C: Containers> Follower<C> {
         self.memory.ledger.begin(rank);
         self.memory.save_ledger()?;
         let deeds = self.machine.act(rank, self.patience(goal), shutdown).await;
+        for action in rank.iter().filter(|action| action.what.interrupts()) {
+            if let (Some(Acted::Healthy { .. }), Some(took)) =
+                (deeds.acted.get(&action.name), deeds.took.get(&action.name))
+            {
+                self.memory.status.took.insert(action.name.clone(), to_tenths(*took));
+            }
+        }
         let ledger = &mut self.memory.ledger;
         for action in rank {
             let name = &action.name;
@@ -167,6 +176,11 @@ impl Balance {
             End::Owed(self.owed.join("; "))
         }
     }
+}
+
+/// Milliseconds, to the tenth of a second: nobody plans by less.
+fn to_tenths(took: Duration) -> u64 {
+    u64::try_from(took.as_millis().div_ceil(100)).unwrap_or(u64::MAX).saturating_mul(100)
 }
 
 fn waiting(action: &Action) -> ServiceReport {

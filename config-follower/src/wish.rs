@@ -96,6 +96,7 @@ pub(crate) async fn grant(config: &Config, wish: Wish) -> anyhow::Result<Answer>
 impl<C: Containers> Follower<C> {
     /// Does what is wished.
     pub(crate) async fn grant(&mut self, wish: Wish, shutdown: &mut Shutdown) -> Answer {
+        self.telling.look_closely();
         let acceptance = |accept| if accept { Acceptance::Given } else { Acceptance::Needed };
         let outcome = match wish {
             Wish::Tell => None,

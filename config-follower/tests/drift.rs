@@ -79,5 +79,6 @@ async fn where_it_is_ignored_nobody_looks() {
     let asked = machine.engine.all_calls().len();
     assert_eq!(machine.run(&["once"]).await.0, 0);
     assert_eq!((told(&machine), machine.read(FILE).as_str()), (Vec::new(), "two"));
-    assert_eq!(machine.engine.all_calls()[asked..], ["list config-follower.check-of"]);
+    // But for what the leader is told after a start.
+    assert_eq!(machine.engine.all_calls()[asked..], ["list config-follower.check-of", "list", "look core", "look hfs"]);
 }

@@ -60,7 +60,8 @@ async fn an_engine_that_goes_away_at_any_call_leaves_nothing_but_a_debt() {
     counted.leader.publish(bundle(2, &[(FILE, "two"), ("hfs/conf/hfs.yml", "hfs")]));
     let before = counted.engine.all_calls().len();
     assert_eq!(counted.run(&["once"]).await.0, 0);
-    let calls = counted.engine.all_calls().len() - before;
+    // The last three are asked for what the leader is told of the machine: nothing hangs on them.
+    let calls = counted.engine.all_calls().len() - before - 3;
     assert!(calls > 5, "{:?}", counted.engine.all_calls());
     join_all((1..=calls).map(goes_away_at)).await;
 }

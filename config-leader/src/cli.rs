@@ -20,7 +20,7 @@ use pconf_names::Span;
     propagate_version = true,
     after_help = "Exit codes: 0 done · 1 failed · 2 invalid input (platform.json, a template, a secret) · 3 a rollout halted or went back\n\n\
                   First steps:\n  config-leader init pryv        write platform.json, make keys\n  \
-                  config-leader check            see every problem at once\n  config-leader serve            publish, and follow every edit"
+                  config-leader check            see every problem at once\n  config-leader plan             see what it would do\n  config-leader serve            publish, and follow every edit"
 )]
 pub struct Cli {
     /// The leader's folder: config-leader.json, platform.json, secrets/, keys/ and state/.
@@ -115,6 +115,21 @@ pub enum Command {
     /// Say who may give orders over the network; see `admin` in config-leader.json.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Tell what publishing would do on every machine: files, services and their order, downtime. Nothing is done.
+    ///
+    /// It is computed from what every follower told of its containers, and says what nobody knows. The hash in the last line
+    /// is of all that the plan follows from. Exit codes: 0 planned, also where nothing would change; 2 invalid input.
+    Plan {
+        /// Plan this file in the place of platform.json; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Show only this machine.
+        #[arg(long, value_name = "NAME")]
+        machine: Option<MachineName>,
+        /// Show only machines where something is done to this service.
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+    },
     /// Tell what the running leader heard of every machine.
     Status,
     /// Publish a revision whenever the inputs change, and serve it to the followers.

@@ -9,6 +9,7 @@ mod impact;
 mod init;
 pub(crate) mod machine;
 mod origins;
+pub(crate) mod plan;
 mod render;
 pub(crate) mod rollout;
 pub(crate) mod secret;
@@ -59,6 +60,10 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Backup { file } => history::backup::run(&folder, &file),
         Command::Audit(command) => give(&folder, Order::Audit(command)),
         Command::Token(command) => give(&folder, Order::Token(command)),
+        Command::Plan { file, machine, service } => {
+            let text = file.as_deref().map(plan::candidate).transpose()?;
+            give(&folder, Order::Plan(plan::PlanOrder { text, machine, service }))
+        }
         Command::Status => give(&folder, Order::Status),
         Command::Serve(arguments) => return serve::run(&folder, &arguments),
     };

@@ -53,6 +53,11 @@ impl Reader {
         self.look(folder)?.with_secrets(folder, purpose)
     }
 
+    /// As [`Reader::read`], as if `text` were the folder's platform.
+    pub(crate) fn read_as_if(&mut self, folder: &Folder, text: String, purpose: Purpose) -> Result<Inputs, Failure> {
+        self.look_at(folder, text)?.with_secrets(folder, purpose)
+    }
+
     /// Reads and checks the folder's platform.
     pub(crate) fn look(&mut self, folder: &Folder) -> Result<Looked, Failure> {
         self.look_at(folder, read_platform(folder)?)
@@ -126,6 +131,11 @@ impl Inputs {
     pub(crate) fn evaluate(&self) -> Result<BTreeMap<MachineName, RenderedMachine>, Failure> {
         let Looked { set, scene, .. } = &self.looked;
         evaluate(set, scene, &self.secrets).map_err(|problems| self.looked.invalid(problems))
+    }
+
+    /// The values that were made in memory, each with whether it takes the place of another one.
+    pub(crate) fn made(&self) -> impl Iterator<Item = (&SecretId, bool)> {
+        self.fresh.iter().map(|fresh| (fresh.id(), self.kept.contains_key(fresh.id())))
     }
 
     /// Makes the secrets durable, because what was rendered with them is good; `revision` is the one that it becomes.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::cli::{AuditCommand, EpochCommand, HistoryCommand, MachineCommand, TokenCommand};
 use crate::commands;
+use crate::commands::plan::PlanOrder;
 use crate::commands::secret::SecretOrder;
 use crate::folder::Folder;
 use crate::server::{Apply, RolloutOrder};
@@ -41,6 +42,8 @@ pub(crate) enum Order {
     History(HistoryCommand),
     /// See [`crate::cli::Command::Machine`].
     Machine(MachineCommand),
+    /// See [`crate::cli::Command::Plan`].
+    Plan(PlanOrder),
     /// See [`crate::cli::Command::Token`].
     Token(TokenCommand),
     /// See [`crate::cli::Command::Secret`].
@@ -132,6 +135,7 @@ pub(crate) fn carry_out(folder: &Folder, order: Order, actor: &Actor) -> Result<
         Order::Epoch(command) => commands::epoch::run(folder, &command, actor),
         Order::History(command) => commands::history::run(folder, command, actor),
         Order::Machine(command) => commands::machine::run(folder, command, actor),
+        Order::Plan(order) => commands::plan::carry_out(folder, order),
         Order::Token(command) => commands::token::run(folder, command, actor),
         Order::Secret(order) => commands::secret::carry_out(folder, order, actor),
         Order::Status | Order::Apply(_) | Order::Rollout(_) | Order::RolloutStatus => Err(anyhow::anyhow!(
@@ -167,6 +171,7 @@ impl Order {
             Self::History(HistoryCommand::Rollback { .. }) => "rollback",
             Self::History(_) => "history",
             Self::Machine(_) => "machine",
+            Self::Plan(_) => "plan",
             Self::Secret(order) => order.name(),
             Self::Status => "status",
             Self::Token(_) => "token",
@@ -180,6 +185,7 @@ impl Order {
             | Self::RolloutStatus
             | Self::Audit(_)
             | Self::History(HistoryCommand::List { .. } | HistoryCommand::Show { .. } | HistoryCommand::Diff { .. })
+            | Self::Plan(_)
             | Self::Machine(MachineCommand::List)
             | Self::Secret(SecretOrder::List) => Scope::Read,
             Self::Secret(_) => Scope::Secrets,

@@ -37,6 +37,7 @@ use crate::orders::{self, Actor, Asked, Order, Outcome};
 use crate::terminal::{Failure, Said};
 use crate::tls;
 use conductor::Conductor;
+pub(crate) use conductor::kept_rollout;
 use current::Current;
 use http::Desk;
 use publisher::Publisher;

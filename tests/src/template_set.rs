@@ -129,7 +129,7 @@ impl TemplateSet {
     }
 
     /// Writes it below `folder`, as kind `little`; files that it no longer has are removed.
-    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+    pub fn write(&self, folder: &Path) -> Result<()> {
         let set = folder.join("little");
         for (path, content) in &self.files {
             let place = set.join(path);

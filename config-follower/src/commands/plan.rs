@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use pconf_bundle::{Bundle, Masks};
+use pconf_bundle::{Bundle, Changed, Masks, masked_diff};
 use pconf_containers::Docker;
 use pconf_files::Root;
 use pconf_names::RelativePath;
-use pconf_plan::{Admission, Plan, admit, guard, places_to_look, plan};
+use pconf_plan::{Foreseen, Plan, foresee, places_to_look};
 use serde_json::json;
 
 use crate::commands::Ending;
-use crate::commands::diff::{Changed, masked_diff};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::leader::{Leader, Pulled};
@@ -28,26 +27,18 @@ pub(super) async fn run(config: &Config, terminal: Terminal, tells_by_exit_code:
     let goal = goal.bundle;
     let machine = Machine::new(&config.root, config.docker.as_deref().map(Docker::at));
     let observed = machine.observe(places_to_look(&goal, &ledger)).await.context("cannot look at this machine")?;
-    let planned = admit(&goal, &ledger).and_then(|admission| {
-        guard(&goal, &ledger, false)?;
-        let plan = plan(&goal, &ledger, &observed)?;
-        config.limits.judge(&plan)?;
-        Ok((admission, plan))
-    });
-    let (admission, plan) = match planned {
-        Ok(planned) => planned,
-        Err(refusal) => {
+    let plan = match foresee(&goal, &ledger, &config.limits, &observed) {
+        Foreseen::Taken(plan) => plan,
+        Foreseen::Refused(refusal) => {
             terminal.fail(&format!("{} would be refused: {refusal}", goal.revision));
             return Ok(Ending::Refused);
         }
+        Foreseen::Quarantined(reason) => {
+            let way_out = "`config-follower retry` takes it once more";
+            terminal.fail(&format!("{} is not taken: {reason}; {way_out}", goal.revision));
+            return Ok(Ending::Refused);
+        }
     };
-    if let (Admission::Quarantined, Some(known)) = (admission, &ledger.quarantined) {
-        terminal.fail(&format!(
-            "{} is not taken: {}; `config-follower retry` takes it once more",
-            goal.revision, known.reason
-        ));
-        return Ok(Ending::Refused);
-    }
     let applied = ledger.applied.as_ref().and_then(|applied| store::look(config, applied).ok());
     let masks = applied.map_or_else(|| goal.masks.clone(), |applied| goal.masks.and(&applied.masks));
     let diffs = diffs(config, &goal, &plan, &masks)?;

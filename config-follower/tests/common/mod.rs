@@ -16,13 +16,13 @@ use http::{HeaderValue, StatusCode};
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{
     Bundle, Class, Code, Content, Directory, Enrolled, Enrolment, EnrolmentKey, File, KeyId, Keys, Problem, Report,
-    UnixSeconds, open_report, routes, seal_bundle, seal_enrolled,
+    UnixSeconds, open_report, open_snapshot, routes, seal_bundle, seal_enrolled,
 };
 use pconf_bundle::{Moment, Origin};
 use pconf_containers::Docker;
 use pconf_files::StateFolder;
 use pconf_names::{Owner, RevisionId};
-use pconf_plan::Limits;
+use pconf_plan::{Limits, Snapshot};
 use pconf_wire::{Ahead, Clock, Payload, Peers, Received, Receiver, Reply, reply, seal_nonce};
 use scripted_engine::ScriptedEngine;
 use serde_json::{Value, json};
@@ -54,6 +54,8 @@ pub struct Served {
     pub enrolled: Option<Result<Enrolled, Code>>,
     pub enrolments: Vec<Enrolment>,
     pub reports: Vec<Report>,
+    /// What it was told of the machine.
+    pub snapshots: Vec<Snapshot>,
     /// The status that every question gets instead of an answer.
     pub fault: Option<StatusCode>,
     pub takes_no_reports: bool,
@@ -126,6 +128,14 @@ impl TestLeader {
 
     fn answer(&self, request: &Received) -> Result<Reply, Problem> {
         self.change(|served| {
+            if request.path() == routes::SNAPSHOTS {
+                if served.takes_no_reports {
+                    return Err(Code::Internal.into());
+                }
+                let told = open_snapshot(request.keys(), &request.body).unwrap();
+                served.snapshots.push(serde_json::from_slice(&told).unwrap());
+                return Ok(reply(StatusCode::NO_CONTENT, Payload::empty()));
+            }
             served.asked.push(request.key_id().to_string());
             if let Some(status) = served.fault {
                 return Ok(reply(status, Payload::new("nonsense")));

@@ -17,6 +17,7 @@ use crate::history;
 use crate::inputs::{Reader, read_platform};
 use crate::keys::{Approval, change};
 use crate::orders::Actor;
+use crate::snapshots;
 use crate::terminal::{Failure, Said};
 use join::Terms;
 
@@ -76,6 +77,7 @@ fn remove(folder: &Folder, name: &MachineName, actor: &Actor) -> Result<Said, Fa
     change(folder, name, |ring| Ok(ring.revoke()))?;
     history::announce(folder, &edited, actor, format!("machine {name} removed"))?;
     folder.replace_platform(&text, &edited)?;
+    snapshots::forget(folder, name)?;
     let text = format!(
         "machine {name}  removed from platform.json; its follower is refused from now on\n\
          Its files stay where they are; stop its follower with ./stop-config-follower.\n"

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use axum::routing::post;
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pconf_bundle::{Code, Problem, routes};
@@ -18,6 +19,7 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::audit::{self, Change};
+use crate::commands::plan::PlanOrder;
 use crate::folder::Folder;
 use crate::orders::{Actor, Asked, Order};
 use crate::server::Carrier;
@@ -55,7 +57,11 @@ impl Counter {
     }
 
     pub(crate) fn router(self: &Arc<Self>) -> Router {
-        Router::new().route("/orders", post(order)).fallback(stranger).with_state(Arc::clone(self))
+        Router::new()
+            .route("/orders", post(order))
+            .route("/plan", post(plan))
+            .fallback(stranger)
+            .with_state(Arc::clone(self))
     }
 
     /// Who sends this request.
@@ -114,12 +120,37 @@ async fn order(
 }
 
 async fn carry_out(counter: &Arc<Counter>, from: IpAddr, request: Request<Body>) -> Result<Response, Refusal> {
+    let (token, body) = heard(counter, from, request).await?;
+    let order: Order = serde_json::from_slice(&body)
+        .map_err(|error| Refusal::Problem(Problem::new(Code::BadRequest).with_detail(error.to_string())))?;
+    obey(counter, token, order).await
+}
+
+/// `POST /plan`: the body is the text of a platform.json, or empty for the one that is saved.
+async fn plan(
+    State(counter): State<Arc<Counter>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+) -> Response {
+    let planned = async {
+        let (token, body) = heard(&counter, from.ip(), request).await?;
+        let text = String::from_utf8(body.to_vec())
+            .map_err(|error| Refusal::Problem(Problem::new(Code::BadRequest).with_detail(error.to_string())))?;
+        let text = Some(text).filter(|text| !text.trim().is_empty());
+        obey(&counter, token, Order::Plan(PlanOrder { text, ..PlanOrder::default() })).await
+    };
+    planned.await.unwrap_or_else(Refusal::into_response)
+}
+
+/// Who asks, and what.
+async fn heard(counter: &Arc<Counter>, from: IpAddr, request: Request<Body>) -> Result<(Token, Bytes), Refusal> {
     let (head, body) = request.into_parts();
     let token = counter.token(&head.headers, from).await?;
     let body = axum::body::to_bytes(body, LONGEST_ORDER).await;
-    let body = body.map_err(|_| Refusal::Problem(Code::BodyTooLarge.into()))?;
-    let order: Order = serde_json::from_slice(&body)
-        .map_err(|error| Refusal::Problem(Problem::new(Code::BadRequest).with_detail(error.to_string())))?;
+    Ok((token, body.map_err(|_| Refusal::Problem(Code::BodyTooLarge.into()))?))
+}
+
+async fn obey(counter: &Arc<Counter>, token: Token, order: Order) -> Result<Response, Refusal> {
     let needed = order.scope();
     if !token.scope.covers(needed) {
         let detail = format!("this takes a token of the scope `{needed}`, `{}` has `{}`", token.name, token.scope);

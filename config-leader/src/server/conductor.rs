@@ -237,6 +237,14 @@ impl Conductor {
     }
 }
 
+/// The rollout as it is on the disk.
+pub(crate) fn kept_rollout(folder: &Folder) -> anyhow::Result<Option<Rollout>> {
+    let file = folder.state().join(STATE);
+    let Some(bytes) = pconf_files::read_state(&file)? else { return Ok(None) };
+    let kept = from_state::<Kept>(&bytes).with_context(|| format!("`{}` cannot be used", file.display()))?;
+    Ok(kept.rollout)
+}
+
 /// What a step of the rollout was, in the log.
 fn tell(before: Option<&Rollout>, after: &Rollout) {
     for (name, turn) in &after.machines {

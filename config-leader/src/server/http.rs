@@ -13,7 +13,9 @@ use axum::{Json, Router};
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, Method, StatusCode};
 use pconf_bundle::signature::Direction;
-use pconf_bundle::{Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, routes};
+use pconf_bundle::{
+    Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, open_snapshot, routes,
+};
 use pconf_daemon::{Chain, Version};
 use pconf_files::StateFolder;
 use pconf_names::{MachineName, RevisionId, RoleName};
@@ -30,7 +32,8 @@ use crate::keys::{Held, KeyStore, State as KeyState};
 use crate::orders::Actor;
 use crate::server::current::{Addresses, Current, Served};
 use crate::server::latest::Latest;
-use crate::server::status::StatusBoard;
+use crate::server::status::{self, StatusBoard};
+use crate::snapshots::{self, Told};
 
 /// A report names files and containers of one machine.
 const LONGEST_REPORT: usize = 1 << 20;
@@ -46,7 +49,10 @@ pub(crate) struct Desk {
     newest: watch::Receiver<Arc<Current>>,
     keys: Arc<KeyStore>,
     board: Arc<StatusBoard>,
+    /// When each machine last reported, and when it last told what it decides by.
     latest: Latest,
+    told: Latest,
+    snapshots: StateFolder,
     folder: Folder,
     /// The certificate of the leader's own authority, where it does TLS.
     authority: Option<String>,
@@ -84,8 +90,9 @@ impl Desk {
         let ahead = Ahead::open(state)?;
         let receiver =
             Receiver::new(Direction::ToLeader, authorities, followers, keys.clock().clone(), LONGEST_REPORT, ahead);
-        let latest = Latest::default();
-        Ok(Arc::new(Self { receiver, newest, keys, board, latest, folder: folder.clone(), authority }))
+        let (latest, told) = (Latest::default(), Latest::default());
+        let snapshots = snapshots::open(folder)?;
+        Ok(Arc::new(Self { receiver, newest, keys, board, latest, told, snapshots, folder: folder.clone(), authority }))
     }
 
     pub(crate) fn router(self: &Arc<Self>) -> Router {
@@ -140,7 +147,8 @@ impl Desk {
         self.board.contact(machine);
         match (request.path(), request.method()) {
             (routes::REPORTS, &Method::POST) => self.report(&request).await,
-            (routes::REPORTS, _) => Err(Code::MethodNotAllowed.into()),
+            (routes::SNAPSHOTS, &Method::POST) => self.snapshot(request).await,
+            (routes::REPORTS | routes::SNAPSHOTS, _) => Err(Code::MethodNotAllowed.into()),
             (path, method) => match (routes::role_of(path), method) {
                 (Some(role), &Method::GET) => {
                     let control = self.control(machine);
@@ -192,7 +200,11 @@ impl Desk {
         let desk = Arc::clone(self);
         let enrolling = tokio::task::spawn_blocking(move || {
             let alarm = || desk.alarm(request.key_id(), from);
-            enrol(&desk.folder, &desk.keys, &request, from, welcome, alarm)
+            let enrolled = enrol(&desk.folder, &desk.keys, &request, from, welcome, alarm);
+            if let (Ok(_), Err(error)) = (&enrolled, snapshots::forget(&desk.folder, request.machine())) {
+                warn!(error = %Chain(error.as_ref()), "what the machine before this one told is still there");
+            }
+            enrolled
         });
         enrolling.await.unwrap_or_else(|_| Err(Code::Internal.into()))
     }
@@ -256,6 +268,37 @@ impl Desk {
         })?;
         info!(machine = %request.machine(), verdict = %report.verdict, "report");
         self.board.report(request.machine(), report).await;
+        Ok(reply(StatusCode::NO_CONTENT, Payload::empty()))
+    }
+
+    /// What a machine decides by, for those who plan.
+    async fn snapshot(self: &Arc<Self>, request: Received) -> Result<Reply, Problem> {
+        if request.header(CONTENT_TYPE) != Some(routes::SEALED_SNAPSHOT) {
+            let detail = format!("snapshots are taken as `{}` only", routes::SEALED_SNAPSHOT);
+            return Err(Problem::new(Code::BadRequest).with_detail(detail));
+        }
+        if !self.told.admits(request.machine(), request.created()) {
+            info!(machine = %request.machine(), "a snapshot came after a newer one and is not heard");
+            return Err(Problem::clock_skew(self.keys.clock().now().wall));
+        }
+        let desk = Arc::clone(self);
+        let keeping = tokio::task::spawn_blocking(move || {
+            let machine = request.machine();
+            let snapshot = open_snapshot(request.keys(), &request.body).map_err(|error| {
+                warn!(%machine, error = %Chain(&error), "a snapshot cannot be opened");
+                Problem::new(Code::BadRequest)
+            })?;
+            let snapshot = serde_json::from_slice(&snapshot).map_err(|error| {
+                warn!(%machine, %error, "a snapshot is not understood: are both sides of one version?");
+                Problem::new(Code::BadRequest)
+            })?;
+            let told = Told { at: status::now(), snapshot };
+            snapshots::keep(&desk.snapshots, machine, &told).map_err(|error| {
+                warn!(%machine, error = %Chain(error.as_ref()), "what a machine told cannot be kept");
+                Problem::new(Code::Internal)
+            })
+        });
+        keeping.await.unwrap_or_else(|_| Err(Code::Internal.into()))?;
         Ok(reply(StatusCode::NO_CONTENT, Payload::empty()))
     }
 }

@@ -351,7 +351,7 @@ pub(crate) async fn keep(board: Arc<StatusBoard>, mut shutdown: Shutdown) -> any
     }
 }
 
-fn now() -> String {
+pub(super) fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
 }
 

@@ -4,6 +4,7 @@ mod authority;
 mod base64url;
 mod bundle;
 mod control;
+mod diff;
 mod digest_field;
 mod enrolment;
 mod entity_tag;
@@ -22,6 +23,7 @@ mod time;
 pub use authority::{Authorities, InvalidOrigin, Origin};
 pub use bundle::{Bundle, Content, Directory, File};
 pub use control::{Control, NextKey};
+pub use diff::{Changed, masked_diff};
 pub use digest_field::ContentDigest;
 pub use enrolment::{Enrolled, Enrolment, open_enrolled, seal_enrolled};
 pub use entity_tag::{EntityTag, InvalidEntityTag};
@@ -34,7 +36,8 @@ pub use pin::{InvalidPin, Pin};
 pub use problem::{Code, Problem};
 pub use report::{Drift, Report, ServiceOutcome, ServiceReport, Verdict};
 pub use seal::{
-    OpenError, SealNonce, SealedBundle, VerifiedBundle, open_bundle, open_report, seal_bundle, seal_report,
+    OpenError, SealNonce, SealedBundle, VerifiedBundle, open_bundle, open_report, open_snapshot, seal_bundle,
+    seal_report, seal_snapshot,
 };
 pub use time::{Moment, UnixSeconds};
 

@@ -7,6 +7,8 @@ use pconf_names::RoleName;
 pub const CONFIGURATION: &str = "/conf/{role}";
 /// The leader's route that takes sealed reports.
 pub const REPORTS: &str = "/reports";
+/// The leader's route that takes sealed snapshots.
+pub const SNAPSHOTS: &str = "/snapshots";
 /// The leader's route that takes the requests of machines that join.
 pub const ENROLL: &str = "/enroll";
 /// The follower's route that is told to look. It takes no data, so nothing is lost when it never arrives.
@@ -16,6 +18,8 @@ pub const NOTIFY: &str = "/notify";
 pub const SEALED_BUNDLE: &str = "application/vnd.pconf.bundle+sealed";
 /// A sealed report.
 pub const SEALED_REPORT: &str = "application/vnd.pconf.report+sealed";
+/// A sealed snapshot: what a machine decides by, for a leader that plans.
+pub const SEALED_SNAPSHOT: &str = "application/vnd.pconf.snapshot+sealed";
 /// A sealed identity: the answer to a request for enrolment.
 pub const SEALED_IDENTITY: &str = "application/vnd.pconf.identity+sealed";
 /// Problem details (RFC 9457).

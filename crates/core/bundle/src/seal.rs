@@ -131,6 +131,21 @@ pub fn open_report(keys: &Keys, sealed: &[u8]) -> Result<Report, OpenError> {
     from_json(&opened(keys, Direction::ToLeader, &associated(keys, &["report"]), sealed)?)
 }
 
+/// Seals a snapshot for the leader. What is in it is for those who plan: here it is bytes.
+#[must_use]
+pub fn seal_snapshot(keys: &Keys, snapshot: &[u8], nonce: SealNonce) -> Vec<u8> {
+    seal(keys.seal(Direction::ToLeader), &associated(keys, &["snapshot"]), snapshot, nonce)
+}
+
+/// Opens a snapshot of the machine that `keys` belong to.
+///
+/// # Errors
+///
+/// [`OpenError::Seal`].
+pub fn open_snapshot(keys: &Keys, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+    Ok(opened(keys, Direction::ToLeader, &associated(keys, &["snapshot"]), sealed)?.to_vec())
+}
+
 impl VerifiedBundle {
     /// The name of the bundle, for the next `If-None-Match`.
     #[must_use]

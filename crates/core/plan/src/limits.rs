@@ -2,14 +2,14 @@
 
 use pconf_bundle::{Check, Health};
 use pconf_names::{RelativePath, RevisionId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::actions::What;
 use crate::plan::{Plan, Step};
 use crate::refusal::Refusal;
 
 /// `limits` of config-follower.json. Where nothing is said everything is allowed; an empty list allows nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
     /// The folders below the root that are written in.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pconf_bundle::ComposeFile;
 use pconf_names::{Digest, Owner, RelativePath};
+use serde::{Deserialize, Serialize};
 
 use crate::refusal::Obstacle;
 
@@ -17,7 +18,8 @@ pub struct Observed {
 }
 
 /// What stands at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum OnDisk {
     /// Nothing.
     Nothing,
@@ -37,7 +39,8 @@ pub enum OnDisk {
 }
 
 /// A container and what it can read of the root.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Container {
     /// The engine's id.
     pub id: String,
@@ -58,7 +61,8 @@ pub struct Container {
 }
 
 /// Whether a container runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ContainerState {
     /// It runs, or the engine is about to start it again because it crashed.
     Up,
@@ -69,7 +73,8 @@ pub enum ContainerState {
 }
 
 /// A part of the root that a container mounts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reads {
     /// The whole root.
     Everything,

@@ -285,7 +285,9 @@ fn obstacles(goal: &Bundle, leaving: &BTreeSet<RelativePath>, observed: &Observe
     let mut found = Vec::new();
     for file in &goal.files {
         let obstacle = match observed.disk.get(&file.path) {
-            Some(OnDisk::Folder) => Some(Obstacle { at: file.path.clone(), what: "a folder where a file has to be" }),
+            Some(OnDisk::Folder) => {
+                Some(Obstacle { at: file.path.clone(), what: "a folder where a file has to be".into() })
+            }
             Some(OnDisk::Obstacle(obstacle)) => Some(obstacle.clone()),
             Some(OnDisk::Nothing | OnDisk::File { .. }) | None => None,
         };
@@ -294,7 +296,7 @@ fn obstacles(goal: &Bundle, leaving: &BTreeSet<RelativePath>, observed: &Observe
     for directory in &goal.directories {
         let obstacle = match observed.disk.get(&directory.path) {
             Some(OnDisk::File { .. }) => {
-                Some(Obstacle { at: directory.path.clone(), what: "a file where a folder has to be" })
+                Some(Obstacle { at: directory.path.clone(), what: "a file where a folder has to be".into() })
             }
             // An operator may have put the data elsewhere: nothing is written through the link.
             Some(OnDisk::Obstacle(obstacle)) if obstacle.at != directory.path => Some(obstacle.clone()),

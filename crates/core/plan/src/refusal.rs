@@ -1,9 +1,11 @@
 //! Why a bundle is not taken. Nothing was touched; each reason says the way out.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use pconf_bundle::Suspicion;
 use pconf_names::{RelativePath, RevisionId};
+use serde::{Deserialize, Serialize};
 
 /// A bundle that is not taken, as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,12 +68,13 @@ pub struct InTheWay {
 }
 
 /// What stands at a path and is not replaced.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Obstacle {
     /// Where it stands.
     pub at: RelativePath,
     /// What it is, with its article: `a symbolic link`.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
 }
 
 fn said(all: &[Suspicion]) -> String {

@@ -44,6 +44,15 @@ impl Container {
     }
 }
 
+/// What is seen of a container without a question about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glimpse {
+    /// The engine's id: another one when it was made anew.
+    pub id: String,
+    /// What it is doing.
+    pub state: State,
+}
+
 /// What the list of all containers tells of each, to choose those that are looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{Container, State, Summary};
+use crate::{Container, Glimpse, Summary};
 
 /// An engine that runs containers. Every question and every deed has a time limit.
 #[allow(async_fn_in_trait, reason = "used with concrete types on one thread; nobody needs the futures to be Send")]
@@ -13,8 +13,8 @@ pub trait Containers {
     /// asked, so one that is stuck is in nobody's way. Containers of [`Containers::try_out`] are never among them.
     async fn list(&self, matters: impl Fn(&Summary) -> bool) -> Result<Vec<Container>, EngineError>;
 
-    /// What every container of the machine is doing, by name: one question in all, and none about each container.
-    async fn states(&self) -> Result<BTreeMap<String, State>, EngineError>;
+    /// Every container of the machine and what it is doing, by name: one question in all, and none about each container.
+    async fn states(&self) -> Result<BTreeMap<String, Glimpse>, EngineError>;
 
     /// Waits until one of these containers was started, ended, removed or fell ill.
     async fn news_of(&self, names: &[String]) -> Result<(), EngineError>;

@@ -15,7 +15,7 @@ mod stay;
 mod tail;
 
 pub use act::{Acted, How, act};
-pub use container::{Container, HealthState, Mount, State, Summary};
+pub use container::{Container, Glimpse, HealthState, Mount, State, Summary};
 pub use docker::Docker;
 pub use engine::{Containers, Ended, EngineError};
 pub use gate::{Gate, judge};

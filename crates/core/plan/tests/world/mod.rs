@@ -169,8 +169,8 @@ impl World {
                     let digest = Some(Digest::of(self.inodes[*inode].as_bytes()));
                     return OnDisk::File { digest, owner: *owner, mode: *mode };
                 }
-                Some(Node::File { .. }) => return OnDisk::Obstacle(Obstacle { at: step, what: "a file" }),
-                Some(Node::Other(what)) => return OnDisk::Obstacle(Obstacle { at: step, what }),
+                Some(Node::File { .. }) => return OnDisk::Obstacle(Obstacle { at: step, what: "a file".into() }),
+                Some(Node::Other(what)) => return OnDisk::Obstacle(Obstacle { at: step, what: (*what).into() }),
             }
         }
         OnDisk::Nothing

@@ -10,7 +10,7 @@ use bollard::models::{
     Health, HealthStatusEnum, MountPoint, NetworkSettings, RestartPolicyNameEnum, Volume,
 };
 
-use crate::container::{Container, HealthState, Mount, State};
+use crate::container::{Container, Glimpse, HealthState, Mount, State};
 
 /// What the engine grants a container that names no grace of its own.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -93,7 +93,7 @@ pub(super) fn container(id: String, answer: ContainerInspectResponse, devices: &
 }
 
 /// What a container in the list of all is doing, by its name.
-pub(super) fn state_by_name(summary: ContainerSummary) -> Option<(String, State)> {
+pub(super) fn glimpse(summary: ContainerSummary) -> Option<(String, Glimpse)> {
     let name = plain(summary.names?.first()?).to_owned();
     let state = match summary.state? {
         ContainerSummaryStateEnum::RUNNING => State::Running,
@@ -108,7 +108,7 @@ pub(super) fn state_by_name(summary: ContainerSummary) -> Option<(String, State)
             State::Exited { code, died: !is_of_a_stop(code) }
         }
     };
-    Some((name, state))
+    Some((name, Glimpse { id: summary.id?, state }))
 }
 
 /// What `docker stop` leaves; see [`State::Exited`].

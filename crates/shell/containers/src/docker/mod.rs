@@ -21,7 +21,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use self::describe::Devices;
 use crate::compose::{self, Caller};
-use crate::container::{Container, State, Summary};
+use crate::container::{Container, Glimpse, Summary};
 use crate::engine::{Containers, Ended, EngineError};
 use crate::tail::{Tail, last_lines};
 
@@ -163,9 +163,9 @@ impl Containers for Docker {
         looks.try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await
     }
 
-    async fn states(&self) -> Result<BTreeMap<String, State>, EngineError> {
+    async fn states(&self) -> Result<BTreeMap<String, Glimpse>, EngineError> {
         let summaries = self.connect(ANSWER).await?.summaries().await?;
-        Ok(summaries.into_iter().filter_map(describe::state_by_name).collect())
+        Ok(summaries.into_iter().filter_map(describe::glimpse).collect())
     }
 
     async fn news_of(&self, names: &[String]) -> Result<(), EngineError> {

@@ -1,7 +1,8 @@
 //! What changes in a file, without any secret.
 
-use pconf_bundle::Masks;
 use similar::TextDiff;
+
+use crate::masks::Masks;
 
 /// Lines that are shown around a change.
 const CONTEXT: usize = 2;
@@ -10,13 +11,18 @@ const CONTEXT: usize = 2;
 const LONGEST: usize = 60;
 
 /// The two forms of a file; `None` where there is none.
-pub(super) struct Changed<'a> {
-    pub(super) before: Option<&'a [u8]>,
-    pub(super) after: Option<&'a [u8]>,
+#[derive(Clone, Copy)]
+pub struct Changed<'a> {
+    /// What stands there.
+    pub before: Option<&'a [u8]>,
+    /// What will.
+    pub after: Option<&'a [u8]>,
 }
 
-/// A unified diff of the masked texts; what is no text, or differs in secrets alone, is said so.
-pub(super) fn masked_diff(changed: &Changed<'_>, masks: &Masks) -> String {
+/// A unified diff of the masked texts, each line with two blanks before it; what is no text, or differs in secrets alone,
+/// is said so. Empty where nothing differs.
+#[must_use]
+pub fn masked_diff(changed: &Changed<'_>, masks: &Masks) -> String {
     let text = |bytes: Option<&[u8]>| std::str::from_utf8(bytes.unwrap_or_default()).map(|text| masks.hide(text));
     let (Ok(before), Ok(after)) = (text(changed.before), text(changed.after)) else {
         return "  (no text)\n".to_owned();
