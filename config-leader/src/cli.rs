@@ -62,7 +62,7 @@ pub enum Command {
         #[arg(long, value_name = "NAME")]
         machine: Option<MachineName>,
     },
-    /// Tell what a setting reaches: the files and lines of every machine.
+    /// Tell what a setting reaches: the files and lines of every machine, and who reads them.
     ///
     /// It tells of the platform as it is saved, published or not, and changes nothing.
     Impact {

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use pconf_names::{MachineName, RelativePath};
 use pconf_platform::dotted;
-use pconf_render::{FileOrigin, Kind, Lines, Reach};
+use pconf_render::{Kind, Lines, Reach, RenderedMachine};
 use serde_json::{Map, Value, json};
 
-use super::origins::Origins;
+use super::origins::{Origins, Readers};
 use crate::folder::Folder;
 use crate::terminal::{Failure, Said};
 
@@ -23,6 +23,7 @@ struct Reached {
     because: BTreeSet<usize>,
     /// Its lines are not known one by one.
     somewhere: bool,
+    services: Vec<String>,
 }
 
 pub(crate) fn run(folder: &Folder, setting: &str) -> Result<Said, Failure> {
@@ -32,7 +33,7 @@ pub(crate) fn run(folder: &Folder, setting: &str) -> Result<Said, Failure> {
     let mut reach = provenance.reach(&pointer);
     let mut machines: BTreeMap<&MachineName, Vec<Reached>> = BTreeMap::new();
     for (name, machine) in &origins.rendered {
-        let files = reached(&mut reach, &provenance.files(name, &origins.inputs.secrets, machine));
+        let files = reached(&mut reach, &provenance.files(name, &origins.inputs.secrets, machine), machine);
         if !files.is_empty() {
             machines.insert(name, files);
         }
@@ -44,7 +45,8 @@ pub(crate) fn run(folder: &Folder, setting: &str) -> Result<Said, Failure> {
     })
 }
 
-fn reached(reach: &mut Reach, files: &[FileOrigin]) -> Vec<Reached> {
+fn reached(reach: &mut Reach, files: &[pconf_render::FileOrigin], machine: &RenderedMachine) -> Vec<Reached> {
+    let readers = Readers::of(machine);
     let mut all = Vec::new();
     for file in files {
         let (mut made, mut because, mut somewhere) = (BTreeSet::new(), BTreeSet::new(), false);
@@ -64,7 +66,8 @@ fn reached(reach: &mut Reach, files: &[FileOrigin]) -> Vec<Reached> {
         }
         let name = reach.of(&file.name);
         if name.is_some() || somewhere || !made.is_empty() || !because.is_empty() {
-            all.push(Reached { path: file.path.clone(), name, made, because, somewhere });
+            let services = readers.of_file(&file.path);
+            all.push(Reached { path: file.path.clone(), name, made, because, somewhere, services });
         }
     }
     all
@@ -85,7 +88,7 @@ fn text(about: &str, machines: &BTreeMap<&MachineName, Vec<Reached>>, count: usi
         machines.len(),
         many(count, "machine")
     );
-    let mut rows = vec![["MACHINE", "FILE", "MADE OF IT", "DEPENDS ON IT"].map(str::to_owned)];
+    let mut rows = vec![["MACHINE", "FILE", "MADE OF IT", "DEPENDS ON IT", "READ BY"].map(str::to_owned)];
     for (name, file) in files {
         let because = match file.name {
             Some(Kind::Value) => "its name".to_owned(),
@@ -93,13 +96,14 @@ fn text(about: &str, machines: &BTreeMap<&MachineName, Vec<Reached>>, count: usi
             None if file.somewhere => "somewhere".to_owned(),
             None => shown(&file.because),
         };
-        rows.push([name.to_string(), file.path.to_string(), shown(&file.made), because]);
+        let services = if file.services.is_empty() { "-".to_owned() } else { file.services.join(", ") };
+        rows.push([name.to_string(), file.path.to_string(), shown(&file.made), because, services]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..3).map(width).collect();
-    for [machine, file, made, because] in &rows {
-        let (a, b, c) = (widths[0], widths[1], widths[2]);
-        let _ = writeln!(text, "{machine:a$}  {file:b$}  {made:c$}  {because}");
+    let widths: Vec<usize> = (0..4).map(width).collect();
+    for [machine, file, made, because, services] in &rows {
+        let (a, b, c, d) = (widths[0], widths[1], widths[2], widths[3]);
+        let _ = writeln!(text, "{machine:a$}  {file:b$}  {made:c$}  {because:d$}  {services}");
     }
     text
 }
@@ -128,6 +132,7 @@ fn to_json(pointer: &str, about: &Value, machines: &BTreeMap<&MachineName, Vec<R
             "lines": file.made,
             "conditions": file.because,
             "somewhere": file.somewhere,
+            "services": file.services,
         })
     };
     let machines: Map<String, Value> =

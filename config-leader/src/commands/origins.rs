@@ -1,9 +1,10 @@
 //! What `impact` and `why` have in common: the platform as it would be rendered now, and words for the things in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
-use pconf_names::MachineName;
+use pconf_names::{MachineName, RelativePath};
+use pconf_plan::compose_services;
 use pconf_platform::{SecretId, SecretName, dotted, position};
 use pconf_render::{Provenance, RenderedMachine};
 use serde_json::{Value, json};
@@ -115,5 +116,39 @@ fn short(value: &Value) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+/// Which services of a machine read which of its files, as far as its compose files tell.
+pub(crate) struct Readers {
+    compose: BTreeSet<RelativePath>,
+    services: BTreeMap<String, BTreeSet<RelativePath>>,
+}
+
+impl Readers {
+    pub(crate) fn of(machine: &RenderedMachine) -> Self {
+        let mut readers = Self { compose: BTreeSet::new(), services: BTreeMap::new() };
+        let is_yaml = |path: &RelativePath| {
+            path.file_name().rsplit_once('.').is_some_and(|(_, ending)| matches!(ending, "yml" | "yaml"))
+        };
+        for file in machine.files.iter().filter(|file| is_yaml(&file.path)) {
+            let Some(found) = compose_services(&file.path, &file.bytes) else { continue };
+            // Other files have a chapter `services`, too.
+            if !found.0.values().any(|service| service.container_name.is_some() || !service.reads.is_empty()) {
+                continue;
+            }
+            readers.compose.insert(file.path.clone());
+            for (name, service) in found.0 {
+                readers.services.entry(name).or_default().extend(service.reads);
+            }
+        }
+        readers
+    }
+
+    /// The services that read a file, in order of name; a compose file is read by compose.
+    pub(crate) fn of_file(&self, path: &RelativePath) -> Vec<String> {
+        let reads = |all: &BTreeSet<RelativePath>| all.iter().any(|place| path.is_within(place));
+        let services = self.services.iter().filter(|(_, all)| reads(all)).map(|(name, _)| name.clone());
+        services.chain(self.compose.contains(path).then(|| "compose".to_owned())).collect()
     }
 }

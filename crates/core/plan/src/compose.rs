@@ -31,6 +31,8 @@ pub struct ComposeService {
     /// The files that its variables come from, `.env` included where the definition uses a variable. Those that lie outside
     /// the root, as far as their paths tell, are left out.
     pub env_files: Vec<RelativePath>,
+    /// What it sees of the root, as far as the file tells: folders and files that it mounts, and its `env_files`.
+    pub reads: BTreeSet<RelativePath>,
     /// The services that have to be up before it, in order of name.
     pub depends_on: Vec<String>,
     /// The name that it gives its container.
@@ -117,7 +119,9 @@ impl Project<'_> {
             env_files.extend(self.beside(VARIABLES));
         }
         let text = Value::Object(parts.into_iter().collect()).to_string();
+        let mounted = texts(service.get("volumes"), "source").into_iter().filter_map(|volume| self.mounted(volume));
         ComposeService {
+            reads: mounted.chain(env_files.iter().cloned()).collect(),
             definition: Digest::of(text.as_bytes()),
             env_files: env_files.into_iter().collect(),
             depends_on: comes_before(service).into_iter().collect(),
@@ -159,6 +163,12 @@ impl Project<'_> {
             None => true,
         };
         extends.as_str().or_else(|| extends.get("service").filter(|_| is_here(extends)).and_then(Value::as_str))
+    }
+
+    /// The folder or the file that a volume shows; `None` where it has a name, or lies elsewhere.
+    fn mounted(&self, volume: &str) -> Option<RelativePath> {
+        let source = volume.split(':').next().filter(|source| source.starts_with('.'))?;
+        self.beside(source)
     }
 
     /// A path that is written in the file, from the root; `None` where it leaves the root or starts elsewhere.
