@@ -139,6 +139,9 @@ pub enum Command {
 /// How to publish what is saved.
 #[derive(Debug, Args)]
 pub struct ApplyArguments {
+    /// Only if the plan of this hash still holds: settings, templates, secrets and what the machines told are as they were.
+    #[arg(long, value_name = "HASH")]
+    pub plan: Option<String>,
     /// It may change more machines than `maxAffected` lets pass, and may change them suspiciously much.
     #[arg(long)]
     pub accept: bool,
@@ -148,6 +151,9 @@ pub struct ApplyArguments {
     /// Only to the machines of this role, until `rollout resume`; may be repeated.
     #[arg(long = "role", value_name = "ROLE")]
     pub roles: Vec<RoleName>,
+    /// Only to the machines on which this service is acted on, until `rollout resume`; may be repeated.
+    #[arg(long = "service", value_name = "NAME")]
+    pub services: Vec<String>,
     /// Go back to what was before, unless `rollout confirm` comes within so long, e.g. `10m`.
     #[arg(long, value_name = "TIME")]
     pub confirm_within: Option<Span>,

@@ -46,8 +46,8 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Secret(command) => secret::run(&folder, command),
         Command::Accept { revision } => give(&folder, Order::Accept(revision)),
         Command::Apply(arguments) => {
-            let ApplyArguments { accept, machines, roles, confirm_within, message, detach } = arguments;
-            let order = Order::Apply(Apply { accept, machines, roles, confirm_within, message });
+            let ApplyArguments { plan, accept, machines, roles, services, confirm_within, message, detach } = arguments;
+            let order = Order::Apply(Apply { plan, accept, machines, roles, services, confirm_within, message });
             rollout::apply(&folder, order, !detach, terminal)
         }
         Command::Rollout(RolloutCommand::Status) => give(&folder, Order::RolloutStatus).and_then(rollout::judged),

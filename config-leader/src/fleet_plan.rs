@@ -93,7 +93,6 @@ pub(crate) fn plan(folder: &Folder, text: Option<String>, now: UnixSeconds) -> R
 }
 
 /// The hash that a plan for these inputs would have now, without rendering anything.
-#[allow(dead_code, reason = "whoever applies a plan asks it")]
 pub(crate) fn hash(folder: &Folder, inputs: &Inputs) -> anyhow::Result<PlanHash> {
     let assigned = assigned(folder, publication::read(folder)?.as_ref())?;
     let mut basis = Basis::of(folder, inputs)?;

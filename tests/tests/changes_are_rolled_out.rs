@@ -226,6 +226,31 @@ fn a_change_waits_for_a_word_and_goes_to_whom_it_is_meant_for_and_back_unless_it
 }
 
 #[test]
+fn a_plan_that_does_not_hold_any_more_is_not_applied() -> Result<()> {
+    let mut platform = fleet(json!({ "publish": "manual" }))?;
+    let before = platform.revision()?;
+    let plan = |platform: &Platform| -> Result<String> {
+        let said: Value = serde_json::from_str(&platform.command()?.args(["plan", "--output", "json"]).succeed()?)?;
+        Ok(said["hash"].as_str().context("a plan has a hash")?.to_owned())
+    };
+    platform.set("/part", json!("second"))?;
+    let stale = plan(&platform)?;
+    platform.set("/greeting", json!("good day"))?;
+    let refused = apply(&platform, &["--plan", &stale])?;
+    ensure!(refused.code == Some(1) && refused.errors.contains("settings moved since"), "{refused:?}");
+    assert_eq!(platform.revision()?, before);
+    assert_eq!(platform.status()?["problems"], json!([]));
+    let no_hash = apply(&platform, &["--plan", "yesterday"])?;
+    ensure!(no_hash.code == Some(1) && no_hash.errors.contains("is no hash of a plan"), "{no_hash:?}");
+
+    let fresh = plan(&platform)?;
+    let ended = apply(&platform, &["--plan", &fresh])?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    assert_eq!(at(&mut platform, "second")?, FLEET);
+    Ok(())
+}
+
+#[test]
 fn a_silent_machine_holds_nobody_up_and_gets_its_turn_when_it_comes_back() -> Result<()> {
     let mut platform = fleet(json!({ "canary": ["canary"], "batch": 1, "silentAfter": "6s" }))?;
     platform.machine("canary")?.kill()?;

@@ -82,7 +82,6 @@ fn version(stored: &Stored) -> String {
 
 impl PlanHash {
     /// What has moved since `earlier`, as people call it; nothing where the plan still holds.
-    #[allow(dead_code, reason = "whoever applies a plan asks it")]
     pub(crate) fn moved_since(&self, earlier: &Self) -> Vec<&'static str> {
         let parts = self.0.iter().zip(&earlier.0).zip(PARTS);
         parts.filter(|((now, then), _)| now != then).map(|(_, what)| what).collect()

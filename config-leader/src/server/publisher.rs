@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::audit::{self, Change};
 use crate::commands::rollout;
 use crate::epoch;
+use crate::fleet_plan;
 use crate::folder::Folder;
 use crate::history;
 use crate::inputs::{Inputs, Reader};
@@ -49,6 +50,8 @@ pub(crate) struct Publisher {
     conductor: Conductor,
     /// Whether a rotation of a secret waits for reports.
     awaits_reports: bool,
+    /// Why a wish is not granted.
+    refused: Option<anyhow::Error>,
     /// The newest revision that the history knows.
     written_down: Option<RevisionId>,
     /// Why it does not know the newest one.
@@ -177,6 +180,7 @@ impl Publisher {
             conductor,
             rendered: None,
             awaits_reports: false,
+            refused: None,
             written_down: None,
             trouble: None,
             wanted_by: None,
@@ -192,7 +196,10 @@ impl Publisher {
                 self.wanted_by = Some(Cause { actor: actor.to_string(), reason });
                 let after = self.cycle(before, Some(&apply));
                 self.wanted_by = None;
-                let outcome = applied(before, after.as_ref().unwrap_or(before), &self.folder, &actor);
+                let outcome = match self.refused.take() {
+                    Some(error) => Err(Failure::Failed(error).into_refusal()),
+                    None => applied(before, after.as_ref().unwrap_or(before), &self.folder, &actor),
+                };
                 (after, Some((answer, outcome)))
             }
             Event::Wished(Wished { wish: Wish::Rollout(order), actor, answer }) => {
@@ -342,6 +349,14 @@ impl Publisher {
     /// `None` where a secret was changed by somebody else meanwhile.
     fn try_once(&mut self, before: &Current, apply: Option<&Apply>) -> Result<Option<Current>, Failure> {
         let inputs = self.inputs()?;
+        let terms = match apply.map(|apply| self.terms(apply, &inputs)).transpose() {
+            Ok(terms) => terms.unwrap_or_default(),
+            Err(error) => {
+                // What is wrong with the wish is for whoever wished it.
+                self.refused = Some(error);
+                return Ok(Some(before.clone()));
+            }
+        };
         let mut after = Current { problems: Vec::new(), addresses: addresses(&inputs.looked.scene), ..before.clone() };
         let seen = Seen {
             text: inputs.looked.text.clone(),
@@ -371,7 +386,9 @@ impl Publisher {
             let previous_inputs = before.published.as_ref().and_then(|published| published.made_of.as_ref());
             if let Some(publication) = publication {
                 let publication = self.with_origin(publication, &inputs, previous_inputs);
-                after.published = Some(self.publish(publication, before, policy.clone(), apply)?);
+                let is_accepted = apply.is_some_and(|apply| apply.accept);
+                let publication = if is_accepted { publication.accepted() } else { publication };
+                after.published = Some(self.publish(publication, before, policy.clone(), terms)?);
                 self.serve(&mut after, before);
             }
             history::forget_announced(&self.folder, &seen.text);
@@ -383,18 +400,27 @@ impl Publisher {
         Ok(Some(after))
     }
 
+    /// What the wish to publish these inputs means, or why it is not granted.
+    fn terms(&self, apply: &Apply, inputs: &Inputs) -> anyhow::Result<Terms> {
+        let machines = inputs.looked.scene.machines().iter().map(|(name, machine)| (name, &machine.role)).collect();
+        let hash = || fleet_plan::hash(&self.folder, inputs);
+        let acting = |service: &str| {
+            let plan = fleet_plan::plan(&self.folder, None, self.keys.clock().now().wall);
+            let plan = plan.map_err(|_| anyhow::anyhow!("the inputs are broken: `config-leader check` tells where"))?;
+            Ok(plan.acting_on(service))
+        };
+        apply.terms(&machines, hash, acting)
+    }
+
     /// Keeps a new revision and begins to lead it through the fleet.
     fn publish(
         &mut self,
         publication: Publication,
         before: &Current,
         policy: Policy,
-        apply: Option<&Apply>,
+        terms: Terms,
     ) -> anyhow::Result<Arc<Published>> {
-        let is_accepted = apply.is_some_and(|apply| apply.accept);
-        let publication = if is_accepted { publication.accepted() } else { publication };
         let (revision, digest, machines) = (publication.revision, publication.digest, publication.machines.len());
-        let terms = apply.map(|apply| apply.terms(&publication)).transpose()?.unwrap_or_default();
         let newest = before.published.as_ref();
         let rollout = self.conductor.plan(&publication, newest, Course::Forward, policy, terms);
         // On disk before anybody sees it: a number that was seen is never given to other bytes.

@@ -1,13 +1,13 @@
 //! What only the publisher of a running leader can do, on its way there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::ensure;
 use pconf_names::{MachineName, RoleName, Span};
-use pconf_publish::Publication;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::fleet_plan::PlanHash;
 use crate::orders::{Actor, Outcome};
 use crate::server::conductor::Terms;
 
@@ -30,12 +30,16 @@ pub(crate) enum Wish {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Apply {
+    /// Only if the plan of this hash still holds.
+    pub(crate) plan: Option<String>,
     /// It may change more than is usual.
     pub(crate) accept: bool,
     /// To these machines only, until the rollout is resumed.
     pub(crate) machines: Vec<MachineName>,
     /// To the machines of these roles only, likewise.
     pub(crate) roles: Vec<RoleName>,
+    /// To the machines on which these services are acted on only, likewise.
+    pub(crate) services: Vec<String>,
     /// Back again, unless it is confirmed within so long.
     pub(crate) confirm_within: Option<Span>,
     /// Why.
@@ -64,21 +68,38 @@ impl RolloutOrder {
 }
 
 impl Apply {
-    /// What that means for the machines of a revision.
-    pub(crate) fn terms(&self, publication: &Publication) -> anyhow::Result<Terms> {
-        let machines = &publication.machines;
+    /// What that means for the machines of a platform. `hash` tells what the plan's hash is now, `acting` which machines act on
+    /// a service.
+    pub(crate) fn terms(
+        &self,
+        machines: &BTreeMap<&MachineName, &RoleName>,
+        hash: impl FnOnce() -> anyhow::Result<PlanHash>,
+        acting: impl Fn(&str) -> anyhow::Result<BTreeSet<MachineName>>,
+    ) -> anyhow::Result<Terms> {
+        if let Some(planned) = &self.plan {
+            let moved = hash()?.moved_since(&planned.parse()?);
+            let way_out = "look at `config-leader plan` again, and apply that";
+            ensure!(moved.is_empty(), "the plan does not hold any more: {} moved since; {way_out}", moved.join(", "));
+        }
         for name in &self.machines {
             ensure!(machines.contains_key(name), "`{name}` is no machine of this platform");
         }
+        let mut only: BTreeSet<MachineName> = self.machines.iter().cloned().collect();
         for role in &self.roles {
-            ensure!(machines.values().any(|bundle| bundle.role == *role), "no machine has the role `{role}`");
+            let of_role = machines.iter().filter(|(_, known)| *known == &role).map(|(name, _)| (*name).clone());
+            let before = only.len();
+            only.extend(of_role);
+            let is_known = only.len() > before || machines.values().any(|known| *known == role);
+            ensure!(is_known, "no machine has the role `{role}`");
         }
-        let is_meant = |name: &MachineName, role: &RoleName| self.machines.contains(name) || self.roles.contains(role);
-        let only: BTreeSet<MachineName> = machines
-            .iter()
-            .filter(|(name, bundle)| is_meant(name, &bundle.role))
-            .map(|(name, _)| name.clone())
-            .collect();
+        for service in &self.services {
+            let acting = acting(service)?;
+            ensure!(
+                !acting.is_empty(),
+                "nothing is done to a service `{service}` on any machine, for all that they told"
+            );
+            only.extend(acting);
+        }
         let confirm_within = self.confirm_within.map(|span| span.seconds);
         Ok(Terms { only: (!only.is_empty()).then_some(only), confirm_within })
     }
