@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use sha2::{Digest as _, Sha256};
+use pconf_names::Digest;
 use subtle::ConstantTimeEq as _;
 
 /// SHA-256 of a body. On the wire exactly `sha-256=:<base64>:`; no other algorithm, no second member.
@@ -14,7 +14,7 @@ impl ContentDigest {
     /// The digest of `body`.
     #[must_use]
     pub fn of(body: &[u8]) -> Self {
-        Self(Sha256::digest(body).into())
+        Self(*Digest::of(body).as_bytes())
     }
 
     /// Reads a field value; `None` unless it is exactly of the form above.
