@@ -1,7 +1,8 @@
 //! What can be typed.
 
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -39,6 +40,18 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Where to listen; `none`: nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" { Ok(Self(None)) } else { Ok(Self(Some(text.parse()?))) }
+    }
+}
+
 /// The commands.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
@@ -50,9 +63,10 @@ pub enum Command {
         /// Below which folder files are written, unless the leader says it; else /srv/platform.
         #[arg(long, value_name = "DIR")]
         root: Option<PathBuf>,
-        /// Where to listen for the leader's word; else 0.0.0.0:6000.
+        /// Where to listen for the leader's word, or `none` where it cannot reach this machine, which then waits at the
+        /// leader; else 0.0.0.0:6000.
         #[arg(long, value_name = "ADDRESS")]
-        listen: Option<SocketAddr>,
+        listen: Option<Listen>,
         /// The engine's socket, or `none` where there are only files; else /var/run/docker.sock.
         #[arg(long, value_name = "SOCKET")]
         docker: Option<PathBuf>,

@@ -74,8 +74,8 @@ fn perform(command: Command, config: &Config, terminal: Terminal) -> anyhow::Res
         // It needs no configuration, so it was done before one was read.
         Command::Join { .. } => Ok(Ending::Done),
         Command::Run => {
-            let listener =
-                TcpListener::bind(config.listen).with_context(|| format!("cannot listen on `{}`", config.listen))?;
+            let listen = |address| TcpListener::bind(address).with_context(|| format!("cannot listen on `{address}`"));
+            let listener = config.listen.map(listen).transpose()?;
             runtime()?.block_on(async {
                 let shutdown = Shutdown::by_signals().context("cannot listen for signals")?;
                 Box::pin(daemon::run(config.clone(), listener, shutdown)).await

@@ -22,8 +22,9 @@ pub(crate) struct ConfigFile {
     pub(crate) machine: MachineName,
     pub(crate) role: RoleName,
     pub(crate) root: PathBuf,
+    /// `null` where nobody is to reach this machine.
     #[serde(default = "everywhere")]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Option<SocketAddr>,
     #[serde(default)]
     urls: Vec<String>,
     /// `null` where there are only files.
@@ -33,6 +34,7 @@ pub(crate) struct ConfigFile {
     ca: Option<PathBuf>,
     #[serde(default = "a_minute")]
     poll: u64,
+    wait: Option<bool>,
     #[serde(default)]
     drift: DriftPolicy,
     #[serde(default)]
@@ -63,8 +65,8 @@ pub struct Config {
     pub ring: Ring,
     /// The folder below which files are written.
     pub root: PathBuf,
-    /// Where to listen for the leader's word.
-    pub listen: SocketAddr,
+    /// Where to listen for the leader's word; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
     /// By which origins the leader reaches this follower, besides the address that it listens on.
     pub urls: Vec<Origin>,
     /// The Docker engine's socket; `None`: write files only.
@@ -75,6 +77,8 @@ pub struct Config {
     pub authorities: Option<PathBuf>,
     /// How often to look without being told to; ± 20 %.
     pub poll: Duration,
+    /// Whether to wait at the leader for what is new, which is for machines that its word does not reach.
+    pub waits: bool,
     /// What is done about files that are no longer as they were left.
     pub drift: DriftPolicy,
     /// What the leader may do here.
@@ -160,6 +164,7 @@ impl Config {
             state,
             authorities: file.ca,
             poll: Duration::from_secs(file.poll),
+            waits: file.wait.unwrap_or(file.listen.is_none()),
             drift: file.drift,
             limits: file.limits,
         })
@@ -198,8 +203,9 @@ pub(crate) fn state_beside(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new(".")).join("state")
 }
 
-fn everywhere() -> SocketAddr {
-    SocketAddr::from(([0, 0, 0, 0], 6000))
+#[allow(clippy::unnecessary_wraps, reason = "serde's default has the type of the field")]
+fn everywhere() -> Option<SocketAddr> {
+    Some(SocketAddr::from(([0, 0, 0, 0], 6000)))
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "serde's default has the type of the field")]

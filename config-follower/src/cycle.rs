@@ -1,21 +1,23 @@
 //! One cycle: pull, decide where to go, go there, tell. Boot, poll, notification and retry are all this.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pconf_bundle::{NextKey, Report, ServiceOutcome, Verdict, VerifiedBundle};
 use pconf_containers::Containers;
 use pconf_daemon::{Chain, Shutdown};
 use pconf_names::RevisionId;
-use pconf_plan::{Admission, Attempt, ContainerState, Limits, Purpose, Urgency, admit, guard};
+use pconf_plan::{Admission, Attempt, ContainerState, Limits, Purpose, Urgency, admit, guard, wait};
 use pconf_wire::{Clock, TrustError};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use crate::arrive::{End, Way};
 use crate::config::{Config, DriftPolicy};
-use crate::leader::{Goal, Leader, Pulled};
+use crate::leader::{Goal, Leader, PullError, Pulled};
 use crate::machine::{Machine, MachineError, states};
 use crate::memory::{Memory, MemoryError};
+use crate::news::News;
 use crate::store::{Store, StoreError};
 use crate::telling::Telling;
 
@@ -32,6 +34,12 @@ pub struct Follower<C> {
     pub(crate) is_clean: bool,
     failures: u32,
     pub(crate) telling: Telling,
+    /// For how long the leader wants to be left alone.
+    pub(crate) respite: Option<Duration>,
+    /// The name of the last goal that the leader has told, whether it was taken or not.
+    pub(crate) seen: Option<String>,
+    /// How many times in a row waiting for news ended before its time, without any.
+    pub(crate) sent_away: u32,
 }
 
 /// What a cycle came to.
@@ -108,17 +116,9 @@ impl<C: Containers> Follower<C> {
     pub fn new(leader: Leader, machine: Machine<C>, memory: Memory, config: &Config) -> Self {
         let store = Store::new(memory.folder(), Arc::clone(leader.identity()), config.role.clone());
         let (drift, limits) = (config.drift, config.limits.clone());
-        Self {
-            leader,
-            machine,
-            memory,
-            store,
-            drift,
-            limits,
-            is_clean: false,
-            failures: 0,
-            telling: Telling::default(),
-        }
+        let (is_clean, failures, sent_away) = (false, 0, 0);
+        let (respite, seen, telling) = (None, None, Telling::default());
+        Self { leader, machine, memory, store, drift, limits, is_clean, failures, telling, respite, seen, sent_away }
     }
 
     /// What it remembers.
@@ -138,14 +138,26 @@ impl<C: Containers> Follower<C> {
         if self.failures == 0 { Urgency::Usual } else { Urgency::Again { failures: self.failures } }
     }
 
+    /// How long from now the next cycle is due; `chance` is any random number.
+    pub(crate) fn pause(&self, poll: Duration, chance: u32) -> Duration {
+        self.respite.unwrap_or_default() + wait(poll, self.urgency(), chance)
+    }
+
     /// Runs one cycle to its end, or to the end of the step in progress when the wish to end comes.
     pub async fn cycle(&mut self, shutdown: &mut Shutdown) -> Outcome {
         // Large, and on its own: nobody who waits for it has to be.
         Box::pin(self.cycle_accepting(Acceptance::Needed, shutdown)).await
     }
 
+    /// Runs one cycle with what waiting at the leader has come to.
+    pub(crate) async fn cycle_on(&mut self, news: News, shutdown: &mut Shutdown) -> Outcome {
+        self.sent_away = if news.is_early { self.sent_away.saturating_add(1) } else { 0 };
+        let converged = Box::pin(self.converge(Acceptance::Needed, Some(news), shutdown)).await;
+        Box::pin(self.conclude(converged, shutdown)).await
+    }
+
     pub(crate) async fn cycle_accepting(&mut self, acceptance: Acceptance, shutdown: &mut Shutdown) -> Outcome {
-        let converged = self.converge(acceptance, shutdown).await;
+        let converged = self.converge(acceptance, None, shutdown).await;
         self.conclude(converged, shutdown).await
     }
 
@@ -176,10 +188,21 @@ impl<C: Containers> Follower<C> {
         outcome
     }
 
-    async fn converge(&mut self, acceptance: Acceptance, shutdown: &mut Shutdown) -> Result<Outcome, Trouble> {
+    async fn converge(
+        &mut self,
+        acceptance: Acceptance,
+        news: Option<News>,
+        shutdown: &mut Shutdown,
+    ) -> Result<Outcome, Trouble> {
         self.retire_key()?;
         let known = self.memory.ledger.settled_tag().map(str::to_owned);
-        let Some(pulled) = self.pull(known.as_deref(), shutdown).await else { return Ok(Outcome::Interrupted) };
+        let pulled = match news.and_then(|news| news.in_answer_to(known.as_deref())) {
+            Some(pulled) => self.take_note(known.as_deref(), pulled),
+            None => match self.pull(known.as_deref(), shutdown).await {
+                Some(pulled) => pulled,
+                None => return Ok(Outcome::Interrupted),
+            },
+        };
         if let Ok(Pulled::Goal(goal)) = &pulled {
             self.heed(goal)?;
         }
@@ -234,13 +257,25 @@ impl<C: Containers> Follower<C> {
             pulled = self.leader.pull(known) => pulled,
             () = shutdown.requested() => return None,
         };
-        if pulled.is_ok() {
-            self.memory.contact();
+        Some(self.take_note(known, pulled))
+    }
+
+    /// Notes what the leader said when it was asked for something else than `known`.
+    fn take_note(&mut self, known: Option<&str>, pulled: Result<Pulled, PullError>) -> Result<Pulled, String> {
+        self.respite = pulled.as_ref().err().and_then(PullError::respite);
+        match &pulled {
+            Ok(Pulled::Goal(goal)) => {
+                self.seen = Some(goal.bundle.tag().to_string());
+                self.memory.named(Some(goal.bundle.revision));
+                self.memory.contact();
+            }
+            Ok(Pulled::Unchanged) => {
+                self.seen = known.map(str::to_owned);
+                self.memory.contact();
+            }
+            Err(_) => {}
         }
-        if let Ok(Pulled::Goal(goal)) = &pulled {
-            self.memory.named(Some(goal.bundle.revision));
-        }
-        Some(pulled.map_err(|fault| Chain(&fault).to_string()))
+        pulled.map_err(|fault| Chain(&fault).to_string())
     }
 
     /// What the leader offers is taken, or it is said why not.
@@ -529,7 +564,10 @@ impl<C: Containers> Follower<C> {
                 self.memory.status.undelivered = None;
                 self.memory.contact();
             }
-            Err(fault) => warn!(error = %Chain(&fault), "the report was not taken; it will be sent again"),
+            Err(fault) => {
+                self.respite = fault.respite();
+                warn!(error = %Chain(&fault), "the report was not taken; it will be sent again");
+            }
         }
     }
 

@@ -4,7 +4,6 @@
 //! durable before the first question, and the leader answers the same question with the same answer. Each step is durable
 //! before the next; whoever is cut off asks again and ends at the same place.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::cli::Listen;
 use crate::config::{ConfigFile, InvalidConfig, state_beside};
 use crate::identity::{self, IDENTITY, IdentityError};
 use crate::leader::AUTHORITIES;
@@ -49,7 +49,7 @@ const ROOT: &str = "/srv/platform";
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) root: Option<PathBuf>,
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Listen>,
     pub(crate) docker: Option<Engine>,
 }
 
@@ -214,7 +214,7 @@ fn known_configuration(
     }
     // What a crash left between the configuration and the identity says just that.
     let is_as_wanted = wanted.root.as_ref().is_none_or(|root| absolute(root) == file.root)
-        && wanted.listen.is_none_or(|listen| listen == file.listen)
+        && wanted.listen.is_none_or(|listen| listen.0 == file.listen)
         && wanted.docker.as_ref().is_none_or(|docker| docker.socket() == file.docker.as_deref());
     if is_as_wanted { Ok(Some(file)) } else { Err(JoinError::Configured(config.to_owned())) }
 }
@@ -338,7 +338,7 @@ fn write_configuration(
         "root": root.unwrap_or_else(|| ROOT.into()),
     });
     if let Some(listen) = wanted.listen {
-        said["listen"] = json!(listen);
+        said["listen"] = json!(listen.0);
     }
     if !enrolled.urls.is_empty() {
         said["urls"] = json!(enrolled.urls);

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH};
+use http::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{
-    Code, KeyId, Keys, OpenError, Origin, Report, VerifiedBundle, open_bundle, routes, seal_report, seal_snapshot,
+    Code, KeyId, Keys, LONGEST_WAIT, OpenError, Origin, Report, VerifiedBundle, open_bundle, prefer_wait, routes,
+    seal_report, seal_snapshot,
 };
 use pconf_names::{RevisionId, RoleName};
 use pconf_plan::Snapshot;
@@ -21,6 +22,12 @@ use crate::identity::{Identity, IdentityError};
 
 const TIMEOUTS: Timeouts =
     Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(20), whole: Duration::from_mins(1) };
+
+/// How much later than it said it would answer a leader that lets us wait may do so.
+const LATE: Duration = Duration::from_secs(20);
+
+/// The longest time for which a leader is left alone because it asks for that.
+const LONGEST_RESPITE: Duration = Duration::from_hours(1);
 
 /// The most that is taken from a leader; a machine's configuration is some hundred kilobytes.
 const LONGEST_BUNDLE: usize = 32 * 1024 * 1024;
@@ -45,6 +52,8 @@ pub struct Leader {
     configured: Option<PathBuf>,
     /// What the leader has said is to be trusted; it may not be there.
     told: PathBuf,
+    /// Whether it is ever asked to answer late.
+    waits: bool,
 }
 
 /// What the leader has for us.
@@ -80,6 +89,8 @@ pub enum PullError {
         code: Code,
         /// Why, for people.
         detail: Option<String>,
+        /// How long it wants to be left alone.
+        respite: Option<Duration>,
     },
     /// The answer is signed but makes no sense.
     #[error("the leader answered {0}, which is not understood here: are both sides of one version?")]
@@ -90,6 +101,16 @@ pub enum PullError {
     /// The leader knows the next key, and that cannot be kept.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+}
+
+impl PullError {
+    /// How long the leader wants to be left alone, if it says so: nobody else is believed that.
+    pub(crate) fn respite(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { respite, .. } => *respite,
+            Self::Call(_) | Self::NotUnderstood(_) | Self::Open(_) | Self::Identity(_) => None,
+        }
+    }
 }
 
 fn way_out(code: Code) -> &'static str {
@@ -107,7 +128,7 @@ impl Leader {
         let (configured, told) = (config.authorities.clone(), config.state.join(AUTHORITIES));
         let clock = Clock::system();
         Ok(Self {
-            client: client(&clock, configured.as_ref(), &told)?,
+            client: client(&clock, configured.as_ref(), &told, config.waits)?,
             clock,
             origin: config.leader.clone(),
             role: config.role.clone(),
@@ -115,6 +136,7 @@ impl Leader {
             peers: Mutex::default(),
             configured,
             told,
+            waits: config.waits,
         })
     }
 
@@ -125,19 +147,32 @@ impl Leader {
 
     /// Trusts what the leader said last is to be trusted.
     pub(crate) fn trust_again(&mut self) -> Result<(), TrustError> {
-        self.client = client(&self.clock, self.configured.as_ref(), &self.told)?;
+        self.client = client(&self.clock, self.configured.as_ref(), &self.told, self.waits)?;
         Ok(())
     }
 
     /// Asks for the goal, unless it is still the one named `known`.
     pub async fn pull(&self, known: Option<&str>) -> Result<Pulled, PullError> {
+        self.fetch(known, None).await
+    }
+
+    /// Waits up to `limit` for another goal than the one named `known`. Whoever drops this goes away, and the leader sees it.
+    pub(crate) async fn news(&self, known: &str, limit: Duration) -> Result<Pulled, PullError> {
+        self.fetch(Some(known), Some(limit)).await
+    }
+
+    async fn fetch(&self, known: Option<&str>, wait: Option<Duration>) -> Result<Pulled, PullError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(routes::SEALED_BUNDLE));
         if let Some(known) = known.and_then(|tag| HeaderValue::from_str(tag).ok()) {
             headers.insert(IF_NONE_MATCH, known);
         }
         let path = routes::configuration(&self.role);
-        let asked = async |peer: &Peer| self.client.get(peer, &path, headers.clone()).await;
+        if let Some(limit) = wait {
+            headers.insert(routes::PREFER, prefer_wait(limit));
+        }
+        let whole = TIMEOUTS.whole + wait.unwrap_or_default();
+        let asked = async |peer: &Peer| self.client.get_within(peer, &path, headers.clone(), whole).await;
         let (answer, keys) = self.ask(asked).await?;
         match answer.status {
             StatusCode::NOT_MODIFIED => Ok(Pulled::Unchanged),
@@ -215,15 +250,20 @@ impl Leader {
     }
 }
 
-fn client(clock: &Clock, configured: Option<&PathBuf>, told: &Path) -> Result<Client, TrustError> {
+fn client(clock: &Clock, configured: Option<&PathBuf>, told: &Path, waits: bool) -> Result<Client, TrustError> {
     let authorities = configured.cloned().or_else(|| told.exists().then(|| told.to_owned()));
     let trust = authorities.map_or(Trust::System, Trust::File);
-    Client::new(Direction::ToLeader, clock.clone(), TIMEOUTS, LONGEST_BUNDLE, trust)
+    let timeouts = if waits { Timeouts { read: LONGEST_WAIT + LATE, ..TIMEOUTS } } else { TIMEOUTS };
+    Client::new(Direction::ToLeader, clock.clone(), timeouts, LONGEST_BUNDLE, trust)
 }
 
 fn refused(answer: &Answer) -> PullError {
     match answer.problem() {
-        Some(problem) => PullError::Refused { code: problem.code, detail: problem.detail },
+        Some(problem) => {
+            let seconds = answer.header(RETRY_AFTER).and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+            let respite = seconds.map(|respite| respite.min(LONGEST_RESPITE));
+            PullError::Refused { code: problem.code, detail: problem.detail, respite }
+        }
         None => PullError::NotUnderstood(answer.status),
     }
 }

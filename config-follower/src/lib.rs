@@ -15,6 +15,7 @@ mod join;
 mod leader;
 mod machine;
 mod memory;
+mod news;
 mod pay;
 mod ring;
 mod server;

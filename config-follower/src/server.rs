@@ -63,15 +63,15 @@ impl Peers for OurLeader {
 }
 
 impl Desk {
-    /// A desk that answers at `address` and by the origins of `config`.
+    /// A desk that answers at `address`, where it listens, and by the origins of `config`.
     pub(crate) fn open(
         config: &Config,
-        address: SocketAddr,
+        address: Option<SocketAddr>,
         memory: &Memory,
         identity: Arc<Identity>,
     ) -> anyhow::Result<Arc<Self>> {
-        let own = format!("http://{address}").parse()?;
-        let authorities: Authorities = config.urls.iter().chain([&own]).collect();
+        let own = address.map(|address| format!("http://{address}").parse()).transpose()?;
+        let authorities: Authorities = config.urls.iter().chain(&own).collect();
         let ahead = Ahead::open(&memory.folder())?;
         let leader = OurLeader { identity };
         let receiver =

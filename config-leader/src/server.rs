@@ -14,6 +14,7 @@ mod status;
 mod steady;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod watcher;
 mod wishes;
 
@@ -44,6 +45,7 @@ use publisher::Publisher;
 use status::StatusBoard;
 pub(crate) use status::{last_contacts, last_heard};
 use steady::Steady;
+use waiting::WaitingRoom;
 pub(crate) use wishes::{Apply, RolloutOrder};
 use wishes::{Wish, Wished};
 
@@ -84,7 +86,8 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
     listener.set_nonblocking(true).context("cannot use the listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("cannot use the listener")?;
     let authority = certificates.as_ref().map(|keeper| keeper.authority().to_owned());
-    let desk = Desk::open(&folder, newest.clone(), Arc::clone(&keys), Arc::clone(&board), &state, authority)?;
+    let room = WaitingRoom::open(newest.clone(), shutdown.clone(), pconf_daemon::allow_open_files());
+    let desk = Desk::open(&folder, newest.clone(), Arc::clone(&keys), Arc::clone(&board), &state, authority, room)?;
     let serving = pconf_daemon::serve(listener, desk.router(), None, shutdown.clone());
     let shown = certificates.as_ref().map(tls::Keeper::shown);
     let serving_tls =

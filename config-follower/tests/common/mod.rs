@@ -16,7 +16,7 @@ use http::{HeaderValue, StatusCode};
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{
     Bundle, Class, Code, Content, Directory, Enrolled, Enrolment, EnrolmentKey, File, KeyId, Keys, Problem, Report,
-    UnixSeconds, open_report, open_snapshot, routes, seal_bundle, seal_enrolled,
+    UnixSeconds, open_report, open_snapshot, preferred_wait, routes, seal_bundle, seal_enrolled,
 };
 use pconf_bundle::{Moment, Origin};
 use pconf_containers::Docker;
@@ -59,6 +59,11 @@ pub struct Served {
     /// The status that every question gets instead of an answer.
     pub fault: Option<StatusCode>,
     pub takes_no_reports: bool,
+    /// For how many seconds somebody was ready to wait.
+    pub waits: Vec<u64>,
+    pub lets_wait: bool,
+    /// What every question is refused with.
+    pub refusal: Option<Code>,
     pub pulls: Vec<StatusCode>,
 }
 
@@ -102,7 +107,7 @@ impl TestLeader {
             Router::new().fallback(move |ConnectInfo(from): ConnectInfo<SocketAddr>, request: Request| {
                 let (receiver, leader) = (Arc::clone(&receiver), leader.clone());
                 async move {
-                    receiver.serve(request, from.ip(), |received| std::future::ready(leader.answer(&received))).await
+                    receiver.serve(request, from.ip(), |received| async move { leader.answer(&received).await }).await
                 }
             });
         let router = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -126,7 +131,24 @@ impl TestLeader {
         self.change(|served| served.reports.last().cloned().unwrap())
     }
 
-    fn answer(&self, request: &Received) -> Result<Reply, Problem> {
+    /// Lets whoever is ready to wait do so, as long as somebody does not send all away.
+    async fn answer(&self, request: &Received) -> Result<Reply, Problem> {
+        let wait = request.header(routes::PREFER).and_then(preferred_wait);
+        let deadline = wait.map(|wait| tokio::time::Instant::now() + wait);
+        self.change(|served| served.waits.extend(wait.map(|wait| wait.as_secs())));
+        loop {
+            let answer = self.answer_now(request);
+            let is_news = answer.as_ref().map_or(true, |answer| answer.status() != StatusCode::NOT_MODIFIED);
+            let lets_wait = self.change(|served| served.lets_wait);
+            let is_over = deadline.is_none_or(|deadline| deadline <= tokio::time::Instant::now());
+            if is_news || is_over || !lets_wait {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn answer_now(&self, request: &Received) -> Result<Reply, Problem> {
         self.change(|served| {
             if request.path() == routes::SNAPSHOTS {
                 if served.takes_no_reports {
@@ -139,6 +161,9 @@ impl TestLeader {
             served.asked.push(request.key_id().to_string());
             if let Some(status) = served.fault {
                 return Ok(reply(status, Payload::new("nonsense")));
+            }
+            if let Some(code) = served.refusal {
+                return Err(code.into());
             }
             if request.path() == routes::REPORTS {
                 if served.takes_no_reports {
@@ -204,7 +229,7 @@ impl TestMachine {
             role: "core".parse().unwrap(),
             ring: Ring::new(&"co1".parse().unwrap(), 1, KEY.parse().unwrap()),
             root: self.root(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             urls: Vec::new(),
             docker: Some(self.engine.socket().to_owned()),
             state: self.folder.path().join("state"),
@@ -212,6 +237,7 @@ impl TestMachine {
             drift: DriftPolicy::Repair,
             limits: Limits::default(),
             poll: Duration::from_hours(1),
+            waits: false,
         }
     }
 

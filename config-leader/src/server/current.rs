@@ -82,6 +82,11 @@ impl Current {
     pub(crate) fn revision(&self) -> Option<RevisionId> {
         self.published.as_ref().map(|published| published.revision)
     }
+
+    /// What is due for a machine, to be compared: another value is another bundle. As cheap as a look-up.
+    pub(crate) fn due(&self, machine: &MachineName) -> Option<(RevisionId, bool)> {
+        self.machines.get(machine).map(|served| (served.revision(), served.bundle.accepted))
+    }
 }
 
 impl From<Publication> for Published {

@@ -10,18 +10,19 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, Method, StatusCode};
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{
-    Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, open_snapshot, routes,
+    Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, open_snapshot, preferred_wait, routes,
 };
-use pconf_daemon::{Chain, Version};
+use pconf_daemon::{Chain, Seat, Version};
 use pconf_files::StateFolder;
 use pconf_names::{MachineName, RevisionId, RoleName};
 use pconf_wire::{Ahead, Payload, Peers, Received, Receiver, Reply, reply};
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::audit::{self, Change};
@@ -33,6 +34,7 @@ use crate::orders::Actor;
 use crate::server::current::{Addresses, Current, Served};
 use crate::server::latest::Latest;
 use crate::server::status::{self, StatusBoard};
+use crate::server::waiting::{Ended, WaitingRoom};
 use crate::snapshots::{self, Told};
 
 /// A report names files and containers of one machine.
@@ -53,6 +55,7 @@ pub(crate) struct Desk {
     latest: Latest,
     told: Latest,
     snapshots: StateFolder,
+    room: WaitingRoom,
     folder: Folder,
     /// The certificate of the leader's own authority, where it does TLS.
     authority: Option<String>,
@@ -82,6 +85,7 @@ impl Desk {
         board: Arc<StatusBoard>,
         state: &Arc<StateFolder>,
         authority: Option<String>,
+        room: WaitingRoom,
     ) -> anyhow::Result<Arc<Self>> {
         let tls = folder.config().tls.as_ref();
         let authorities =
@@ -92,7 +96,8 @@ impl Desk {
             Receiver::new(Direction::ToLeader, authorities, followers, keys.clock().clone(), LONGEST_REPORT, ahead);
         let (latest, told) = (Latest::default(), Latest::default());
         let snapshots = snapshots::open(folder)?;
-        Ok(Arc::new(Self { receiver, newest, keys, board, latest, told, snapshots, folder: folder.clone(), authority }))
+        let folder = folder.clone();
+        Ok(Arc::new(Self { receiver, newest, keys, board, latest, told, snapshots, room, folder, authority }))
     }
 
     pub(crate) fn router(self: &Arc<Self>) -> Router {
@@ -123,7 +128,7 @@ impl Desk {
 
     async fn answer(self: &Arc<Self>, request: Received, from: IpAddr) -> Result<Reply, Problem> {
         let held = self.keys.of(request.machine());
-        let standing = judge(&request, held.as_deref())?;
+        let standing = judge(request.key_id(), request.path() == routes::ENROLL, held.as_deref())?;
         if standing == Standing::Joining {
             return self.enrol(request, from).await;
         }
@@ -131,19 +136,8 @@ impl Desk {
             self.prove(&request).await;
         }
         let current = Arc::clone(&self.newest.borrow());
-        let Some(published) = &current.published else { return Err(Code::Starting.into()) };
         let machine = request.machine();
-        let Some(served) = current.machines.get(machine) else {
-            // One that has just been declared is in no revision yet.
-            if published.machines.contains_key(machine)
-                || standing == Standing::Unproven
-                || current.addresses.contains_key(machine)
-            {
-                return Err(Code::Starting.into());
-            }
-            let detail = format!("`{machine}` is no machine of this platform");
-            return Err(Problem::new(Code::KeyRevoked).with_detail(detail));
-        };
+        part(&current, machine, standing)?;
         self.board.contact(machine);
         match (request.path(), request.method()) {
             (routes::REPORTS, &Method::POST) => self.report(&request).await,
@@ -151,13 +145,16 @@ impl Desk {
             (routes::REPORTS | routes::SNAPSHOTS, _) => Err(Code::MethodNotAllowed.into()),
             (path, method) => match (routes::role_of(path), method) {
                 (Some(role), &Method::GET) => {
-                    let control = self.control(machine);
-                    let answer = configuration(&request, &role, served, control)?;
-                    if answer.status() == StatusCode::OK {
-                        self.board.fetched(machine, served.revision());
-                        self.noted(machine, served.revision()).await?;
+                    let (asked, wait) = (Asked::of(&request, role), wait(&request));
+                    // What waits holds nothing of the request.
+                    drop(request);
+                    match wait {
+                        None => self.configuration(&asked, &current, standing).await,
+                        Some((limit, seat)) => {
+                            let deadline = Instant::now() + limit;
+                            self.await_configuration(asked, current, standing, deadline, seat).await
+                        }
                     }
-                    Ok(answer)
                 }
                 (Some(_), _) => Err(Code::MethodNotAllowed.into()),
                 (None, _) => Err(Code::NotFound.into()),
@@ -175,6 +172,50 @@ impl Desk {
         match tokio::time::timeout(NOTED_WITHIN, newest.wait_for(is_noted)).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(Code::Overloaded.into()),
+        }
+    }
+
+    /// The bundle of a machine, or the word that it has it already.
+    async fn configuration(&self, asked: &Asked, current: &Current, standing: Standing) -> Result<Reply, Problem> {
+        let served = part(current, &asked.machine, standing)?;
+        let answer = configuration(asked, served, self.control(&asked.machine))?;
+        if answer.status() == StatusCode::OK {
+            self.board.fetched(&asked.machine, served.revision());
+            self.noted(&asked.machine, served.revision()).await?;
+        }
+        Ok(answer)
+    }
+
+    /// The same, as soon as there is another one than it has, or at the end of its time.
+    async fn await_configuration(
+        &self,
+        asked: Asked,
+        mut current: Arc<Current>,
+        standing: Standing,
+        deadline: Instant,
+        seat: Option<Seat>,
+    ) -> Result<Reply, Problem> {
+        let answer = self.configuration(&asked, &current, standing).await?;
+        if answer.status() != StatusCode::NOT_MODIFIED {
+            return Ok(answer);
+        }
+        drop(answer);
+        let mut waiter = self.room.enter(&asked.machine, seat.as_ref()).ok_or(Code::Overloaded)?;
+        loop {
+            let ended = waiter.wait(current, deadline).await;
+            current = Arc::clone(&self.newest.borrow());
+            // Much may have happened to the key meanwhile.
+            let held = self.keys.of(&asked.machine);
+            let standing = judge(asked.keys.id(), false, held.as_deref())?;
+            let mut answer = self.configuration(&asked, &current, standing).await?;
+            match ended {
+                Ended::News if answer.status() == StatusCode::NOT_MODIFIED => {}
+                Ended::News | Ended::Over => return Ok(answer),
+                Ended::Replaced => {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    return Ok(answer);
+                }
+            }
         }
     }
 
@@ -303,23 +344,65 @@ impl Desk {
     }
 }
 
+/// A question for a bundle, apart from the request that it came with: a header's value would keep all of its buffer.
+struct Asked {
+    machine: MachineName,
+    role: RoleName,
+    keys: Arc<Keys>,
+    accepts_sealed: bool,
+    known: Option<HeaderValue>,
+}
+
+impl Asked {
+    fn of(request: &Received, role: RoleName) -> Self {
+        let known = request.head.headers.get(IF_NONE_MATCH);
+        Self {
+            machine: request.machine().clone(),
+            role,
+            keys: Arc::clone(request.keys()),
+            accepts_sealed: request.header(ACCEPT) == Some(routes::SEALED_BUNDLE),
+            known: known.and_then(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok()),
+        }
+    }
+}
+
+/// How long the one who asks is ready to wait, and the seat of its connection.
+fn wait(request: &Received) -> Option<(Duration, Option<Seat>)> {
+    let limit = request.header(routes::PREFER).and_then(preferred_wait)?;
+    Some((limit, request.head.extensions.get::<Seat>().cloned()))
+}
+
+/// What a machine is told.
+fn part<'a>(current: &'a Current, machine: &MachineName, standing: Standing) -> Result<&'a Served, Problem> {
+    let Some(published) = &current.published else { return Err(Code::Starting.into()) };
+    match current.machines.get(machine) {
+        Some(served) => Ok(served),
+        // One that has just been declared is in no revision yet.
+        None if published.machines.contains_key(machine)
+            || standing == Standing::Unproven
+            || current.addresses.contains_key(machine) =>
+        {
+            Err(Code::Starting.into())
+        }
+        None => {
+            let detail = format!("`{machine}` is no machine of this platform");
+            Err(Problem::new(Code::KeyRevoked).with_detail(detail))
+        }
+    }
+}
+
 /// The bundle of a machine, or the word that it has it already.
-fn configuration(
-    request: &Received,
-    role: &RoleName,
-    served: &Served,
-    control: Option<Control>,
-) -> Result<Reply, Problem> {
-    if served.role() != role {
-        let detail = format!("`{}` has the role `{}`", request.machine(), served.role());
+fn configuration(asked: &Asked, served: &Served, control: Option<Control>) -> Result<Reply, Problem> {
+    if *served.role() != asked.role {
+        let detail = format!("`{}` has the role `{}`", asked.machine, served.role());
         return Err(Problem::new(Code::RoleForbidden).with_detail(detail));
     }
-    if request.header(ACCEPT) != Some(routes::SEALED_BUNDLE) {
+    if !asked.accepts_sealed {
         let detail = format!("bundles are served as `{}` only", routes::SEALED_BUNDLE);
         return Err(Problem::new(Code::NotAcceptable).with_detail(detail));
     }
-    let sealed = served.sealed(request.keys(), control).map_err(|error| internal(&error))?;
-    let is_known = request.head.headers.get(IF_NONE_MATCH) == Some(&sealed.tag);
+    let sealed = served.sealed(&asked.keys, control).map_err(|error| internal(&error))?;
+    let is_known = asked.known.as_ref() == Some(&sealed.tag);
     let mut answer = if is_known {
         reply(StatusCode::NOT_MODIFIED, Payload::empty())
     } else {
@@ -336,9 +419,7 @@ fn configuration(
 }
 
 /// What a request's key is good for; an error where it is not good for this request.
-fn judge(request: &Received, held: Option<&Held>) -> Result<Standing, Problem> {
-    let id = request.key_id();
-    let joins = request.path() == routes::ENROLL;
+fn judge(id: &KeyId, joins: bool, held: Option<&Held>) -> Result<Standing, Problem> {
     let forbidden = |detail: String| Err(Problem::new(Code::RoleForbidden).with_detail(detail));
     match held.and_then(|held| held.ring.get(id.version)).map(|key| &key.state) {
         Some(KeyState::Enrolling(_) | KeyState::Spent(_)) if joins => Ok(Standing::Joining),

@@ -31,12 +31,16 @@ const FLOCK: Duration = Duration::from_millis(500);
 const DECISIVE_FLOCK: Duration = Duration::from_millis(20);
 /// Who was not heard for so many seconds and is heard again may be waited for.
 const QUIET: u64 = 30;
+/// So exact is what the disk knows of contacts: a large fleet makes hundreds in a second, and all would be written each time.
+const CONTACTS: Duration = Duration::from_mins(1);
 
 /// What was heard, by machine.
 pub(crate) struct StatusBoard {
     heard: Mutex<BTreeMap<MachineName, Heard>>,
     state: Arc<StateFolder>,
     changed: Notify,
+    /// Whether there is anything that is not kept.
+    is_stale: AtomicBool,
     /// For the one that makes revisions.
     reported: Notify,
     /// Whether something is decided by reports: a follower says a thing once, so none that was answered may be lost then.
@@ -131,6 +135,7 @@ impl StatusBoard {
             heard: Mutex::new(heard),
             state,
             changed: Notify::new(),
+            is_stale: AtomicBool::new(false),
             reported: Notify::new(),
             is_decisive: Decisive { rotation: AtomicBool::new(true), rollout: AtomicBool::new(true) },
             came: AtomicU64::new(0),
@@ -141,22 +146,17 @@ impl StatusBoard {
 
     /// An authenticated request came.
     pub(crate) fn contact(&self, machine: &MachineName) {
-        let now = now();
-        let moment = self.time.now();
-        let before = {
+        let (now, moment) = (now(), self.time.now());
+        {
             let mut heard = self.heard();
             let entry = heard.entry(machine.clone()).or_default();
             let is_back = entry.last_moment.replace(moment).is_none_or(|last| moment > last + QUIET);
             if is_back {
                 self.reported.notify_one();
             }
-            entry.last_contact.replace(now.clone())
-        };
-        // To the minute is exact enough for the disk.
-        let minute = |time: &str| time.get(..16).map(str::to_owned);
-        if before.as_deref().and_then(minute) != minute(&now) {
-            self.changed.notify_one();
+            entry.last_contact = Some(now);
         }
+        self.is_stale.store(true, Ordering::Relaxed);
     }
 
     /// Somebody used a string that somebody else had used; `false` where that is known of this string.
@@ -168,6 +168,7 @@ impl StatusBoard {
             return false;
         }
         *alarm = Some(Alarm { key: id.version, at, from: from.to_canonical() });
+        self.is_stale.store(true, Ordering::Relaxed);
         self.changed.notify_one();
         true
     }
@@ -196,6 +197,7 @@ impl StatusBoard {
         let entry = heard.entry(machine.clone()).or_default();
         (entry.report, entry.reported_at) = (Some(report), Some(now));
         let number = self.came.fetch_add(1, Ordering::Relaxed) + 1;
+        self.is_stale.store(true, Ordering::Relaxed);
         self.changed.notify_one();
         self.reported.notify_one();
         number
@@ -276,6 +278,7 @@ impl StatusBoard {
     }
 
     fn keep(&self) {
+        self.is_stale.store(false, Ordering::Relaxed);
         let (machines, came) = {
             let heard = self.heard();
             (heard.clone(), self.came.load(Ordering::Relaxed))
@@ -333,8 +336,9 @@ fn read(bytes: &[u8]) -> Result<BTreeMap<MachineName, Heard>, StateError> {
 
 /// Keeps reports on disk as they come, until `shutdown`.
 pub(crate) async fn keep(board: Arc<StatusBoard>, mut shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut contacts = tokio::time::interval(CONTACTS);
     loop {
-        // Cancel-safe: a change that is not waited for is kept at the end.
+        // Cancel-safe: a change that is not waited for is kept with the contacts, and at the end.
         let is_last = tokio::select! {
             () = shutdown.requested() => true,
             () = async {
@@ -342,6 +346,10 @@ pub(crate) async fn keep(board: Arc<StatusBoard>, mut shutdown: Shutdown) -> any
                 let is_decisive = board.is_decisive.by_any();
                 tokio::time::sleep(if is_decisive { DECISIVE_FLOCK } else { FLOCK }).await;
             } => false,
+            _ = contacts.tick() => {
+                if !board.is_stale.load(Ordering::Relaxed) { continue }
+                false
+            }
         };
         let board = Arc::clone(&board);
         tokio::task::spawn_blocking(move || board.keep()).await.context("the keeper of reports broke down")?;

@@ -7,6 +7,7 @@ mod history;
 mod orders;
 mod rotation;
 mod tls;
+mod waiting;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;

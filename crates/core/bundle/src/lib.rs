@@ -13,6 +13,7 @@ mod join;
 mod keys;
 mod masks;
 mod pin;
+mod prefer;
 mod problem;
 mod report;
 pub mod routes;
@@ -33,6 +34,7 @@ pub use keys::{EnrolmentKey, InvalidKey, InvalidKeyId, KeyId, Keys};
 pub use masks::{Hider, Masks};
 pub use pconf_names::{Check, Class, ComposeFile, Health, OnChange, ServiceRule};
 pub use pin::{InvalidPin, Pin};
+pub use prefer::{LONGEST_WAIT, prefer_wait, preferred_wait};
 pub use problem::{Code, Problem};
 pub use report::{Drift, Report, ServiceOutcome, ServiceReport, Verdict};
 pub use seal::{

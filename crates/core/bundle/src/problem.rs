@@ -86,8 +86,8 @@ impl Code {
     #[must_use]
     pub fn retry_after(self) -> Option<u32> {
         match self {
-            Self::RateLimited => Some(1),
-            Self::ApprovalPending | Self::Overloaded | Self::Starting => Some(5),
+            Self::RateLimited | Self::Starting => Some(1),
+            Self::ApprovalPending | Self::Overloaded => Some(5),
             Self::Unauthenticated
             | Self::ClockSkew
             | Self::Replayed

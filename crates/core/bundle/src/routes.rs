@@ -27,7 +27,7 @@ pub const PROBLEM: &str = "application/problem+json";
 
 /// The header that names the revision of a `200` bundle: `<epoch>.<number>`.
 pub const CONF_REVISION: HeaderName = HeaderName::from_static("conf-revision");
-/// `Prefer` (RFC 7240): covered by signatures, asked for by nobody yet.
+/// `Prefer` (RFC 7240), by which a follower waits for another bundle.
 pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The path of a role's bundle.

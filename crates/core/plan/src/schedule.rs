@@ -14,16 +14,22 @@ pub enum Urgency {
     },
 }
 
-/// How long to wait before looking again: `poll`, or 1 s, 2 s, 4 s, … up to `poll` after failures; either ± 20 %.
+/// No retry follows sooner, however the dice fall.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// How long to wait before looking again: `poll` ± 20 %; after failures anything up to 2 s, 4 s, 8 s, … up to `poll`.
 ///
-/// `chance` is any random number. It spreads the followers of a platform, so that they do not all come at once.
+/// `chance` is any random number. It spreads the followers of a platform, so that they do not all come at once; most of
+/// all after a failure, which may be that of the leader of them all (full jitter).
 #[must_use]
 pub fn wait(poll: Duration, urgency: Urgency, chance: u32) -> Duration {
-    let middle = match urgency {
-        Urgency::Usual => poll,
-        Urgency::Again { failures } => Duration::from_secs(1 << failures.saturating_sub(1).min(20)).min(poll),
-    };
-    middle.mul_f64(0.8 + 0.4 * f64::from(chance) / f64::from(u32::MAX))
+    let chance = f64::from(chance) / f64::from(u32::MAX);
+    match urgency {
+        Urgency::Usual => poll.mul_f64(0.8 + 0.4 * chance),
+        Urgency::Again { failures } => {
+            Duration::from_secs(1 << failures.min(20)).min(poll).mul_f64(chance).max(SHORTEST.min(poll))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -40,9 +46,12 @@ mod tests {
 
     #[test]
     fn failures_are_retried_soon_and_then_ever_later_up_to_the_usual_wait() {
-        let waits = (1..=8).map(|failures| wait(MINUTE, Urgency::Again { failures }, 0).as_millis());
-        assert_eq!(waits.collect::<Vec<_>>(), [800, 1600, 3200, 6400, 12_800, 25_600, 48_000, 48_000]);
-        let many = wait(MINUTE, Urgency::Again { failures: u32::MAX }, u32::MAX);
-        assert_eq!(many, Duration::from_secs(72));
+        let waits = |chance| {
+            let waits = (1..=7).map(move |failures| wait(MINUTE, Urgency::Again { failures }, chance).as_millis());
+            waits.collect::<Vec<_>>()
+        };
+        assert_eq!(waits(u32::MAX), [2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
+        assert_eq!(waits(0), [100; 7]);
+        assert_eq!(wait(MINUTE, Urgency::Again { failures: u32::MAX }, u32::MAX), MINUTE);
     }
 }

@@ -2,7 +2,7 @@
 //! of it, costs a place for some seconds and no more.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,16 +26,46 @@ use crate::Shutdown;
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a TLS handshake or a head may take to arrive, and how long a connection may be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many connections are served at a time; more wait in the system's queue.
+/// So many connections are served at a time, besides those with a [`Seat`] elsewhere; more wait in the system's queue.
 const CONNECTIONS: usize = 1024;
+/// How long that queue is: all followers of a leader come back to it at once. The system may allow fewer.
+const QUEUE: i32 = 4096;
 /// How long is waited when the system has no resources for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a listener with TLS shows, as it is now: certificates change while it listens.
 pub type Certificates = watch::Receiver<Arc<ServerConfig>>;
 
+/// The place of the connection that a request came on; handlers find it in the request's extensions. Connections without a
+/// word to say are few, so whoever makes a request wait moves its connection to a place of its own.
+#[derive(Debug, Clone)]
+pub struct Seat(Arc<Mutex<Place>>);
+
+#[derive(Debug)]
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    has_moved: bool,
+}
+
+impl Seat {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(Mutex::new(Place { _permit: permit, has_moved: false })))
+    }
+
+    /// Takes one of `places` until the connection ends, and gives the one before to others; `false` where none is free.
+    #[must_use]
+    pub fn move_to(&self, places: &Arc<Semaphore>) -> bool {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !place.has_moved {
+            let Ok(permit) = Arc::clone(places).try_acquire_owned() else { return false };
+            *place = Place { _permit: permit, has_moved: true };
+        }
+        true
+    }
+}
+
 /// Serves until `shutdown`; requests in progress get five seconds to finish. With `certificates`, every connection begins
-/// with a TLS handshake by what they are at that moment. Handlers can extract `ConnectInfo<SocketAddr>`.
+/// with a TLS handshake by what they are at that moment. Handlers can extract `ConnectInfo<SocketAddr>`, and find a [`Seat`].
 ///
 /// # Errors
 ///
@@ -46,6 +76,8 @@ pub async fn serve(
     certificates: Option<Certificates>,
     mut shutdown: Shutdown,
 ) -> std::io::Result<()> {
+    // It listens already: said again, this changes the length of the queue alone (listen(2)).
+    rustix::net::listen(&listener, QUEUE)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = GracefulShutdown::new();
     loop {
@@ -56,7 +88,7 @@ pub async fn serve(
         };
         // Small answers must not wait for the acknowledgement of the ones before.
         let _ = stream.set_nodelay(true);
-        let talk = Talk { router: router.clone(), from, watcher: connections.watcher() };
+        let talk = Talk { router: router.clone(), from, seat: Seat::new(place), watcher: connections.watcher() };
         let config = certificates.as_ref().map(|now| Arc::clone(&now.borrow()));
         let ending = shutdown.clone();
         tokio::spawn(async move {
@@ -68,7 +100,6 @@ pub async fn serve(
                     }
                 }
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -94,14 +125,16 @@ async fn shake_hands(
 struct Talk {
     router: Router,
     from: SocketAddr,
+    seat: Seat,
     watcher: Watcher,
 }
 
 impl Talk {
     async fn over(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
-        let (router, from) = (TowerToHyperService::new(self.router), self.from);
+        let (router, from, seat) = (TowerToHyperService::new(self.router), self.from, self.seat);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(from));
+            request.extensions_mut().insert(seat.clone());
             router.call(request)
         });
         let connection = http1::Builder::new()
@@ -296,6 +329,24 @@ mod tests {
         assert!(tokio::time::timeout(little, accept(&listener, &places)).await.is_err());
         drop(place);
         let _accepted = tokio::time::timeout(little, accept(&listener, &places)).await?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_a_seat_elsewhere_makes_room_for_another() -> Result<(), Box<dyn std::error::Error>> {
+        let (places, elsewhere) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
+        let seat = Seat::new(Arc::clone(&places).acquire_owned().await?);
+        assert_eq!(places.available_permits(), 0);
+        assert!(seat.move_to(&elsewhere));
+        assert_eq!((places.available_permits(), elsewhere.available_permits()), (1, 0));
+        assert!(seat.move_to(&elsewhere), "it is there already");
+        let other = Seat::new(Arc::clone(&places).acquire_owned().await?);
+        assert!(!other.move_to(&elsewhere), "there is no room");
+        assert_eq!(places.available_permits(), 0);
+        drop(seat);
+        assert!(other.move_to(&elsewhere));
+        drop(other);
+        assert_eq!((places.available_permits(), elsewhere.available_permits()), (1, 1));
         Ok(())
     }
 }

@@ -191,12 +191,23 @@ impl Client {
 
     /// Asks for `path` (with its query, if any).
     pub async fn get(&self, peer: &Peer, path: &str, headers: HeaderMap) -> Result<Answer, CallError> {
-        self.call(peer, Method::GET, path, headers, Bytes::new()).await
+        self.call(peer, Method::GET, path, headers, Bytes::new(), self.whole).await
+    }
+
+    /// The same with so much time for the whole answer, for a question that asks the other side to wait.
+    pub async fn get_within(
+        &self,
+        peer: &Peer,
+        path: &str,
+        headers: HeaderMap,
+        whole: Duration,
+    ) -> Result<Answer, CallError> {
+        self.call(peer, Method::GET, path, headers, Bytes::new(), whole).await
     }
 
     /// Sends `body` to `path`. `headers` says of which type it is.
     pub async fn post(&self, peer: &Peer, path: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, CallError> {
-        self.call(peer, Method::POST, path, headers, body).await
+        self.call(peer, Method::POST, path, headers, body, self.whole).await
     }
 
     /// Asks, and once again for each reason that asking again can cure.
@@ -207,10 +218,11 @@ impl Client {
         path: &str,
         headers: HeaderMap,
         body: Bytes,
+        whole: Duration,
     ) -> Result<Answer, CallError> {
         let mut cured = Vec::new();
         loop {
-            let answer = self.ask(peer, &method, path, headers.clone(), body.clone()).await?;
+            let answer = self.ask(peer, &method, path, headers.clone(), body.clone(), whole).await?;
             match answer.problem().map(|problem| problem.code) {
                 Some(code @ (Code::ClockSkew | Code::Replayed | Code::DigestMismatch)) if !cured.contains(&code) => {
                     if code == Code::ClockSkew {
@@ -246,9 +258,10 @@ impl Client {
         path: &str,
         headers: HeaderMap,
         body: Bytes,
+        whole: Duration,
     ) -> Result<Answer, CallError> {
-        let asked = tokio::time::timeout(self.whole, self.ask_unhurried(peer, method, path, headers, body)).await;
-        asked.unwrap_or_else(|_| Err(CallError::TimedOut { url: peer.origin.url(path), seconds: self.whole.as_secs() }))
+        let asked = tokio::time::timeout(whole, self.ask_unhurried(peer, method, path, headers, body)).await;
+        asked.unwrap_or_else(|_| Err(CallError::TimedOut { url: peer.origin.url(path), seconds: whole.as_secs() }))
     }
 
     async fn ask_unhurried(

@@ -369,7 +369,7 @@ async fn a_signed_refusal_tells_when_to_ask_again() -> anyhow::Result<()> {
     let leader = co1(serve(refuse).await);
     for (path, code, status, retry) in [
         ("/approval", Code::ApprovalPending, StatusCode::FORBIDDEN, Some("5")),
-        ("/starting", Code::Starting, StatusCode::SERVICE_UNAVAILABLE, Some("5")),
+        ("/starting", Code::Starting, StatusCode::SERVICE_UNAVAILABLE, Some("1")),
         ("/spent", Code::EnrolmentSpent, StatusCode::UNAUTHORIZED, None),
         ("/revoked", Code::KeyRevoked, StatusCode::FORBIDDEN, None),
     ] {
