@@ -19,6 +19,7 @@ mod start;
 mod statistics;
 mod table;
 mod trust;
+mod waiting;
 
 use std::env;
 
@@ -30,7 +31,7 @@ use crate::table::Table;
 type Measure = fn(&mut Table) -> Result<()>;
 
 /// What can be measured, in the order of the table.
-const PARTS: [(&str, Measure); 7] = [
+const PARTS: [(&str, Measure); 8] = [
     ("serving", serving::measure),
     ("trust", trust::measure),
     ("start", start::measure),
@@ -38,6 +39,7 @@ const PARTS: [(&str, Measure); 7] = [
     ("restart", restart::measure),
     ("follower", follower::measure),
     ("rendering", rendering::measure),
+    ("waiting", waiting::measure),
 ];
 
 fn main() -> Result<()> {

@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result, anyhow};
 use http::header::{ACCEPT, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method};
 use pconf_bundle::signature::{Asked, Direction, Nonce, sign_request};
-use pconf_bundle::{ContentDigest, EnrolmentKey, KeyId, Keys, Origin, UnixSeconds, routes};
+use pconf_bundle::{
+    ContentDigest, EnrolmentKey, KeyId, Keys, LONGEST_WAIT, Origin, UnixSeconds, prefer_wait, routes,
+};
 
 use crate::load::Request;
 
@@ -42,10 +44,22 @@ impl Asker {
 
     /// The next request.
     pub(crate) fn request(&self) -> Result<Request> {
+        self.request_that_waits(None)
+    }
+
+    /// The next request, which is ready to wait for another version as long as that goes.
+    pub(crate) fn waiting_request(&self) -> Result<Request> {
+        self.request_that_waits(self.tag.as_ref().map(|_| prefer_wait(LONGEST_WAIT)))
+    }
+
+    fn request_that_waits(&self, prefer: Option<HeaderValue>) -> Result<Request> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(routes::SEALED_BUNDLE));
         if let Some(tag) = &self.tag {
             headers.insert(IF_NONE_MATCH, tag.clone());
+        }
+        if let Some(prefer) = prefer {
+            headers.insert(routes::PREFER, prefer);
         }
         let method = Method::GET;
         let asked = Asked {
