@@ -8,9 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use http::header::{ACCEPT, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method};
 use pconf_bundle::signature::{Asked, Direction, Nonce, sign_request};
-use pconf_bundle::{
-    ContentDigest, EnrolmentKey, KeyId, Keys, LONGEST_WAIT, Origin, UnixSeconds, prefer_wait, routes,
-};
+use pconf_bundle::{ContentDigest, EnrolmentKey, KeyId, Keys, LONGEST_WAIT, Origin, UnixSeconds, prefer_wait, routes};
 
 use crate::load::Request;
 

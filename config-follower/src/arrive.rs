@@ -1,6 +1,7 @@
 //! The way to a bundle: look, plan, try, stop, write, act, verify. Going forward, going back and putting right are all this.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use pconf_bundle::{ServiceOutcome, ServiceReport, VerifiedBundle};
 use pconf_containers::Containers;
@@ -48,6 +49,7 @@ impl<C: Containers> Follower<C> {
         purpose: Purpose,
         shutdown: &Shutdown,
     ) -> Result<Way, Trouble> {
+        let start = Instant::now();
         let observed = self.machine.observe(places_to_look(goal, &self.memory.ledger)).await?;
         let planned = plan(goal, &self.memory.ledger, &observed).and_then(|plan| {
             // What ran before, and what has begun, was allowed when it came.
@@ -81,7 +83,9 @@ impl<C: Containers> Follower<C> {
             }
         }
         let plan = self.write(goal, purpose, plan).await?;
-        self.pay(goal, &plan, shutdown).await
+        let paid = self.pay(goal, &plan, shutdown).await;
+        self.counts.apply.took(start.elapsed());
+        paid
     }
 
     fn has_begun(&self, goal: &VerifiedBundle) -> bool {

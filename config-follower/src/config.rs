@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pconf_bundle::{InvalidOrigin, Origin};
+use pconf_daemon::MetricsConfig;
 use pconf_names::{MachineName, RoleName};
 use pconf_plan::Limits;
 use serde::Deserialize;
@@ -35,6 +36,7 @@ pub(crate) struct ConfigFile {
     #[serde(default = "a_minute")]
     poll: u64,
     wait: Option<bool>,
+    metrics: Option<MetricsConfig>,
     #[serde(default)]
     drift: DriftPolicy,
     #[serde(default)]
@@ -79,6 +81,8 @@ pub struct Config {
     pub poll: Duration,
     /// Whether to wait at the leader for what is new, which is for machines that its word does not reach.
     pub waits: bool,
+    /// Where monitors read how the machine is (`GET /metrics`); `None`: nowhere.
+    pub metrics: Option<MetricsConfig>,
     /// What is done about files that are no longer as they were left.
     pub drift: DriftPolicy,
     /// What the leader may do here.
@@ -165,6 +169,7 @@ impl Config {
             authorities: file.ca,
             poll: Duration::from_secs(file.poll),
             waits: file.wait.unwrap_or(file.listen.is_none()),
+            metrics: file.metrics,
             drift: file.drift,
             limits: file.limits,
         })

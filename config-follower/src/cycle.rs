@@ -17,6 +17,7 @@ use crate::config::{Config, DriftPolicy};
 use crate::leader::{Goal, Leader, PullError, Pulled};
 use crate::machine::{Machine, MachineError, states};
 use crate::memory::{Memory, MemoryError};
+use crate::metrics::{Counts, Position};
 use crate::news::News;
 use crate::store::{Store, StoreError};
 use crate::telling::Telling;
@@ -40,6 +41,7 @@ pub struct Follower<C> {
     pub(crate) seen: Option<String>,
     /// How many times in a row waiting for news ended before its time, without any.
     pub(crate) sent_away: u32,
+    pub(crate) counts: Arc<Counts>,
 }
 
 /// What a cycle came to.
@@ -117,8 +119,22 @@ impl<C: Containers> Follower<C> {
         let store = Store::new(memory.folder(), Arc::clone(leader.identity()), config.role.clone());
         let (drift, limits) = (config.drift, config.limits.clone());
         let (is_clean, failures, sent_away) = (false, 0, 0);
-        let (respite, seen, telling) = (None, None, Telling::default());
-        Self { leader, machine, memory, store, drift, limits, is_clean, failures, telling, respite, seen, sent_away }
+        let (respite, seen, telling, counts) = (None, None, Telling::default(), Arc::default());
+        Self {
+            leader,
+            machine,
+            memory,
+            store,
+            drift,
+            limits,
+            is_clean,
+            failures,
+            telling,
+            respite,
+            seen,
+            sent_away,
+            counts,
+        }
     }
 
     /// What it remembers.
@@ -136,6 +152,22 @@ impl<C: Containers> Follower<C> {
     #[must_use]
     pub fn urgency(&self) -> Urgency {
         if self.failures == 0 { Urgency::Usual } else { Urgency::Again { failures: self.failures } }
+    }
+
+    /// Where the machine is, for monitors.
+    pub(crate) fn position(&self) -> Position {
+        let Memory { ledger, status, .. } = &self.memory;
+        Position {
+            desired: status.desired,
+            on_disk: ledger.on_disk(),
+            running: ledger.running(),
+            owed: ledger.owed.len(),
+            drift: status.drift.len(),
+            is_suspended: ledger.suspended.is_some(),
+            is_refused: ledger.quarantined.is_some(),
+            skew: self.leader.skew(),
+            silent: None,
+        }
     }
 
     /// How long from now the next cycle is due; `chance` is any random number.
@@ -174,6 +206,7 @@ impl<C: Containers> Follower<C> {
             self.tell_unfinished(&reason, Way::not_gone(End::Owed(reason.clone())));
             Outcome::Failed { reason }
         });
+        self.counts.ended(&outcome);
         self.note(&outcome);
         self.telling.heed(&outcome);
         if !matches!(outcome, Outcome::NoGoal { .. } | Outcome::Interrupted) {
@@ -539,6 +572,7 @@ impl<C: Containers> Follower<C> {
             read_by_nothing: way.read_by_nothing,
             services: way.services,
             drift: status.drift.clone(),
+            on_disk: self.memory.ledger.on_disk(),
         };
         let says_as_before = status.told.as_ref() == Some(&report);
         if !report.services.is_empty() {
@@ -566,6 +600,7 @@ impl<C: Containers> Follower<C> {
             }
             Err(fault) => {
                 self.respite = fault.respite();
+                self.counts.failures.count("report");
                 warn!(error = %Chain(&fault), "the report was not taken; it will be sent again");
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use pconf_containers::{Containers, Docker};
-use pconf_daemon::{Shutdown, serve_control};
+use pconf_daemon::{Shutdown, serve_control, serve_metrics};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::info;
@@ -32,20 +32,27 @@ pub async fn run(config: Config, listener: impl Into<Option<TcpListener>>, shutd
     let memory = Memory::open(&config.state)?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose().context("the listener has no address")?;
     let identity = Identity::open(memory.folder(), &config.ring)?;
-    let desk = Desk::open(&config, address, &memory, Arc::clone(&identity))?;
     info!(address = address.map(tracing::field::display), machine = %config.ring.machine(), leader = %config.leader, running = memory.ledger.running().map(tracing::field::display), "following");
 
     let machine = Machine::new(&config.root, config.docker.as_deref().map(Docker::at));
-    let follower = Follower::new(Leader::new(&config, identity)?, machine, memory, &config);
+    let follower = Follower::new(Leader::new(&config, Arc::clone(&identity))?, machine, memory, &config);
+    let desk = Desk::open(&config, address, follower.memory(), identity, Arc::clone(&follower.counts))?;
+    let shown = Arc::clone(&desk);
+    let measured = serve_metrics(config.metrics.as_ref(), move || shown.scrape(), shutdown.clone());
     let serving = serve(listener, Arc::clone(&desk), shutdown.clone());
     let (errands, to_do) = mpsc::channel(1);
     let socket = socket(&config.state);
     let controlled = serve_control(&socket, shutdown.clone(), move |wish| hand_in(errands.clone(), wish));
     let following = follow(follower, &config, &desk, to_do, shutdown);
-    tokio::try_join!(serving, async { controlled.await.context("the socket for commands failed") }, async {
-        Box::pin(following).await;
-        Ok(())
-    })?;
+    tokio::try_join!(
+        serving,
+        async { measured.await.context("the listener of `metrics` failed") },
+        async { controlled.await.context("the socket for commands failed") },
+        async {
+            Box::pin(following).await;
+            Ok(())
+        }
+    )?;
     info!("ended");
     Ok(())
 }
@@ -82,7 +89,7 @@ async fn follow<C: Containers>(
             (None, Some(news)) => drop(follower.cycle_on(news, &mut shutdown).await),
             (None, None) => drop(follower.cycle(&mut shutdown).await),
         }
-        desk.show(follower.memory());
+        desk.show(follower.memory(), follower.position());
         hints.attend(&config.root, &follower.memory().ledger);
         // Without randomness all followers of a platform come together, which is better than none.
         let chance = getrandom::u32().unwrap_or(u32::MAX / 2);

@@ -145,6 +145,11 @@ impl Leader {
         &self.identity
     }
 
+    /// How far its clock is ahead of ours, in seconds, by its last signed answer.
+    pub(crate) fn skew(&self) -> Option<i64> {
+        self.peer(self.identity.ring().asking()).skew()
+    }
+
     /// Trusts what the leader said last is to be trusted.
     pub(crate) fn trust_again(&mut self) -> Result<(), TrustError> {
         self.client = client(&self.clock, self.configured.as_ref(), &self.told, self.waits)?;

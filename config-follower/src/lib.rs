@@ -15,6 +15,7 @@ mod join;
 mod leader;
 mod machine;
 mod memory;
+mod metrics;
 mod news;
 mod pay;
 mod ring;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pconf_bundle::{Drift, Report, ServiceReport, Verdict};
 use pconf_daemon::{Chain, StateError, from_state, to_state};
@@ -192,6 +193,12 @@ pub(crate) fn now() -> String {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
         .format(&Rfc3339)
         .unwrap_or_default()
+}
+
+/// How long ago that was (RFC 3339); no time at all where it lies ahead, because clocks are set.
+pub(crate) fn since(time: &str) -> Option<Duration> {
+    let then = OffsetDateTime::parse(time, &Rfc3339).ok()?;
+    Some((OffsetDateTime::now_utc() - then).try_into().unwrap_or(Duration::ZERO))
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ use tokio::sync::Notify;
 
 use crate::Config;
 use crate::identity::Identity;
-use crate::memory::{Fault, Memory};
+use crate::memory::{Fault, Memory, since};
+use crate::metrics::{self, Counts, Position};
 
 /// A notification is a number and a word.
 const LONGEST_NOTIFICATION: usize = 4096;
@@ -31,6 +32,7 @@ pub(crate) struct Desk {
     /// Many words before the next cycle wake it once.
     wake: Notify,
     view: Mutex<View>,
+    counts: Arc<Counts>,
 }
 
 /// The machine as it was after the last cycle.
@@ -42,6 +44,8 @@ struct View {
     running: Option<RevisionId>,
     last_contact: Option<String>,
     last_error: Option<Fault>,
+    #[serde(skip)]
+    position: Position,
 }
 
 /// The leader's word. Its reason is for the leader's own log.
@@ -69,6 +73,7 @@ impl Desk {
         address: Option<SocketAddr>,
         memory: &Memory,
         identity: Arc<Identity>,
+        counts: Arc<Counts>,
     ) -> anyhow::Result<Arc<Self>> {
         let own = address.map(|address| format!("http://{address}").parse()).transpose()?;
         let authorities: Authorities = config.urls.iter().chain(&own).collect();
@@ -76,8 +81,8 @@ impl Desk {
         let leader = OurLeader { identity };
         let receiver =
             Receiver::new(Direction::ToFollower, authorities, leader, Clock::system(), LONGEST_NOTIFICATION, ahead);
-        let desk = Self { receiver, wake: Notify::new(), view: Mutex::default() };
-        desk.show(memory);
+        let desk = Self { receiver, wake: Notify::new(), view: Mutex::default(), counts };
+        desk.show(memory, Position::default());
         Ok(Arc::new(desk))
     }
 
@@ -96,7 +101,7 @@ impl Desk {
     }
 
     /// Shows what is remembered to those who ask.
-    pub(crate) fn show(&self, memory: &Memory) {
+    pub(crate) fn show(&self, memory: &Memory, position: Position) {
         let mut view = self.view();
         // The leader may have told of a newer one while the cycle was at the one before.
         let desired = view.desired.max(memory.status.desired);
@@ -106,7 +111,15 @@ impl Desk {
             running: memory.ledger.running(),
             last_contact: memory.status.last_contact.clone(),
             last_error: memory.status.last_error.clone(),
+            position: Position { desired, ..position },
         };
+    }
+
+    /// What monitors read.
+    pub(crate) fn scrape(&self) -> String {
+        let View { position, last_contact, .. } = self.view().clone();
+        let silent = last_contact.as_deref().and_then(since).map(|silent| silent.as_secs_f64());
+        metrics::scrape(&self.counts, &Position { silent, ..position })
     }
 
     fn view(&self) -> MutexGuard<'_, View> {
@@ -134,7 +147,9 @@ async fn notify(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    desk.receiver.serve(request, from.ip(), |received| std::future::ready(desk.hear(&received))).await
+    let answer = desk.receiver.serve(request, from.ip(), |received| std::future::ready(desk.hear(&received))).await;
+    desk.counts.requests.answered(answer.status());
+    answer
 }
 
 /// 200 when the last cycle went well, 500 when it did not; the body says what is known.

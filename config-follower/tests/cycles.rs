@@ -72,6 +72,7 @@ async fn the_first_cycle_writes_everything_and_restarts_every_reader_once() {
             read_by_nothing: vec!["pryv.yml".parse().unwrap()],
             services: vec![service("core", "core/conf/core.yml"), service("hfs", "hfs/conf/hfs.yml")],
             drift: Vec::new(),
+            on_disk: Some(revision(1)),
         }
     );
     assert_eq!(cycle(&mut follower).await, Outcome::Unchanged);

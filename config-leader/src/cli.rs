@@ -131,7 +131,14 @@ pub enum Command {
         service: Option<String>,
     },
     /// Tell what the running leader heard of every machine.
-    Status,
+    Status {
+        /// Tell it again whenever it changes, until asked to end: in place on a terminal, line by line elsewhere.
+        #[arg(long)]
+        watch: bool,
+        /// End with 5 where some machine is not known to run what it is to run: it is behind, or was not heard lately.
+        #[arg(long, conflicts_with = "watch")]
+        detailed_exitcode: bool,
+    },
     /// Publish a revision whenever the inputs change, and serve it to the followers.
     Serve(ServeArguments),
 }

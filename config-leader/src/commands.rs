@@ -18,6 +18,8 @@ pub(crate) mod status;
 pub(crate) mod token;
 mod why;
 
+use std::process::ExitCode;
+
 use crate::cli::{ApplyArguments, Cli, Command, MachineCommand, RolloutCommand};
 use crate::folder::Folder;
 use crate::orders::{Order, give};
@@ -30,7 +32,7 @@ pub(crate) use check::run as check;
 pub(crate) use init::run as init;
 
 /// Runs the command that was typed.
-pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
+pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let folder = Folder::open(&cli.dir, cli.templates.as_deref())?;
     let said = match cli.command {
         Command::Init { kind, example } => init::run(&folder, &kind, example.as_deref()),
@@ -64,9 +66,11 @@ pub(crate) fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
             let text = file.as_deref().map(plan::candidate).transpose()?;
             give(&folder, Order::Plan(plan::PlanOrder { text, machine, service }))
         }
-        Command::Status => give(&folder, Order::Status),
-        Command::Serve(arguments) => return serve::run(&folder, &arguments),
+        Command::Status { watch, detailed_exitcode } => {
+            return status::run(&folder, terminal, watch, detailed_exitcode);
+        }
+        Command::Serve(arguments) => return serve::run(&folder, &arguments).map(|()| ExitCode::SUCCESS),
     };
     terminal.show(&said?);
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

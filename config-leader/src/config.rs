@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use pconf_bundle::Origin;
+use pconf_daemon::MetricsConfig;
 use pconf_vault::KekSource;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -31,6 +32,9 @@ pub struct LeaderConfig {
     /// A listener for orders by those who have a token; default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminConfig>,
+    /// Where monitors read how the fleet is (`GET /metrics`); default: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsConfig>,
     /// After how many days a machine gets another key; 0: never.
     #[serde(rename = "rotateKeys")]
     pub rotate_keys: u64,
@@ -101,6 +105,7 @@ impl Default for LeaderConfig {
             kek: KekSource::default(),
             tls: None,
             admin: None,
+            metrics: None,
             rotate_keys: 90,
             history: HistoryConfig::default(),
         }

@@ -35,12 +35,12 @@ pub use folder::Folder;
 pub use server::serve;
 pub use terminal::{Failure, Refusal, Said};
 
-/// Runs one command to its end and tells how it went: 0 done, 1 failed, 2 invalid input.
+/// Runs one command to its end and tells how it went: 0 done, 1 failed, 2 invalid input; 5 with `status --detailed-exitcode`.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let terminal = terminal::Terminal::new(cli.output);
     match commands::run(cli, &terminal) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             terminal.fail(&failure);
             failure.exit_code()

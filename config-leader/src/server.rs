@@ -8,8 +8,10 @@ mod conductor;
 mod current;
 mod http;
 mod latest;
+mod metrics;
 mod publisher;
 mod pusher;
+mod standing;
 mod status;
 mod steady;
 #[cfg(test)]
@@ -59,7 +61,8 @@ const WISHES: usize = 16;
 /// When the state folder is in use or damaged, or the listener fails for good. Broken inputs are no error: the last good
 /// revision is served and the problems are logged and shown by `status`.
 pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    serve_by(Clock::system(), folder, listener, shutdown).await
+    // Large, and on its own: nobody who waits for it has to be.
+    Box::pin(serve_by(Clock::system(), folder, listener, shutdown)).await
 }
 
 /// As [`serve`], by another clock than the machine's.
@@ -86,8 +89,16 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
     listener.set_nonblocking(true).context("cannot use the listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("cannot use the listener")?;
     let authority = certificates.as_ref().map(|keeper| keeper.authority().to_owned());
-    let room = WaitingRoom::open(newest.clone(), shutdown.clone(), pconf_daemon::allow_open_files());
-    let desk = Desk::open(&folder, newest.clone(), Arc::clone(&keys), Arc::clone(&board), &state, authority, room)?;
+    let room = Arc::new(WaitingRoom::open(newest.clone(), shutdown.clone(), pconf_daemon::allow_open_files()));
+    let desk = Desk::open(
+        &folder,
+        newest.clone(),
+        Arc::clone(&keys),
+        Arc::clone(&board),
+        &state,
+        authority,
+        Arc::clone(&room),
+    )?;
     let serving = pconf_daemon::serve(listener, desk.router(), None, shutdown.clone());
     let shown = certificates.as_ref().map(tls::Keeper::shown);
     let serving_tls =
@@ -112,6 +123,14 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
     let looking_after_keys = keys::look_after(Arc::clone(&keys), folder.config().rotate_keys, shutdown.clone());
     let pushing =
         pusher::push(newest.clone(), Arc::clone(&keys), folder.authorities(), Arc::clone(&board), shutdown.clone());
+    let noting = status::follow(Arc::clone(&board), newest.clone(), shutdown.clone());
+    let (heard, known) = (Arc::clone(&board), newest.clone());
+    let scrape = move || {
+        let current = Arc::clone(&known.borrow());
+        metrics::scrape(heard.counts(), &current, &heard.standings(&current), room.len())
+    };
+    let metrics = folder.config().metrics.clone();
+    let measured = pconf_daemon::serve_metrics(metrics.as_ref(), scrape, shutdown.clone());
     let keeping = status::keep(Arc::clone(&board), shutdown.clone());
     let ordered = move |asked| {
         let carrier = Arc::clone(&carrier);
@@ -125,6 +144,8 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
         async { ordering.await.context("the socket for commands failed") },
         async { serving_tls.await.context("the listener of `tls` failed") },
         async { serving_admin.await.context("the listener of `admin` failed") },
+        async { measured.await.context("the listener of `metrics` failed") },
+        noting,
         certifying,
         looking_after_keys,
         pushing,

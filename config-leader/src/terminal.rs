@@ -147,6 +147,18 @@ impl Terminal {
         let _ = out.flush();
     }
 
+    /// Whether what changes is drawn over what was there, which makes no sense but for a person at a terminal.
+    pub(crate) fn is_redrawn(&self) -> bool {
+        self.format == OutputFormat::Text && std::io::stdout().is_terminal()
+    }
+
+    /// Prints a result in the place of the one before it, where there is such a place.
+    pub(crate) fn show_in_place(&self, said: &Said) {
+        // Home, and clear to the end: what scrolled by before stays.
+        let text = if self.is_redrawn() { format!("\x1b[H\x1b[2J{}", said.text) } else { said.text.clone() };
+        self.print(&text, &said.json);
+    }
+
     pub(crate) fn fail(&self, failure: &Failure) {
         if self.format == OutputFormat::Json {
             return self.print("", &failure.json());

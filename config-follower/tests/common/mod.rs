@@ -238,6 +238,7 @@ impl TestMachine {
             limits: Limits::default(),
             poll: Duration::from_hours(1),
             waits: false,
+            metrics: None,
         }
     }
 

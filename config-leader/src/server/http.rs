@@ -14,7 +14,8 @@ use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, Method, StatusCode};
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{
-    Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, open_snapshot, preferred_wait, routes,
+    Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, open_snapshot, preferred_wait,
+    routes,
 };
 use pconf_daemon::{Chain, Seat, Version};
 use pconf_files::StateFolder;
@@ -55,7 +56,7 @@ pub(crate) struct Desk {
     latest: Latest,
     told: Latest,
     snapshots: StateFolder,
-    room: WaitingRoom,
+    room: Arc<WaitingRoom>,
     folder: Folder,
     /// The certificate of the leader's own authority, where it does TLS.
     authority: Option<String>,
@@ -85,7 +86,7 @@ impl Desk {
         board: Arc<StatusBoard>,
         state: &Arc<StateFolder>,
         authority: Option<String>,
-        room: WaitingRoom,
+        room: Arc<WaitingRoom>,
     ) -> anyhow::Result<Arc<Self>> {
         let tls = folder.config().tls.as_ref();
         let authorities =
@@ -446,7 +447,10 @@ async fn follower(
 ) -> Response {
     let for_handler = Arc::clone(&desk);
     let from = from.ip();
-    desk.receiver.serve(request, from, |received| async move { for_handler.answer(received, from).await }).await
+    let answer =
+        desk.receiver.serve(request, from, |received| async move { for_handler.answer(received, from).await }).await;
+    desk.board.counts().requests.answered(answer.status());
+    answer
 }
 
 /// Dockerflow: 200 while followers can be served; the checks tell what an operator should look at.

@@ -236,6 +236,9 @@ impl Publisher {
             after.problems.extend(problems_of(&Failure::Failed(error)));
         }
         if after.problems != before.problems {
+            if !after.problems.is_empty() {
+                self.board.counts().failures.count("inputs");
+            }
             tell(&after);
         }
         (after != *before).then_some(after)
@@ -348,6 +351,7 @@ impl Publisher {
 
     /// `None` where a secret was changed by somebody else meanwhile.
     fn try_once(&mut self, before: &Current, apply: Option<&Apply>) -> Result<Option<Current>, Failure> {
+        let (start, counts) = (Instant::now(), Arc::clone(self.board.counts()));
         let inputs = self.inputs()?;
         let terms = match apply.map(|apply| self.terms(apply, &inputs)).transpose() {
             Ok(terms) => terms.unwrap_or_default(),
@@ -369,7 +373,8 @@ impl Publisher {
         // No work without a change: the same inputs render to the same bytes.
         if !is_in_epoch || apply.is_some() || self.rendered.as_ref() != Some(&seen) {
             let policy = &inputs.looked.scene.platform().rollout;
-            let mut publication = publish(previous, epoch, inputs.evaluate()?, policy);
+            let evaluated = counts.render.time(|| inputs.evaluate())?;
+            let mut publication = publish(previous, epoch, evaluated, policy);
             let drafted =
                 publication.as_ref().and_then(|publication| self.held_back(publication, before, policy, apply));
             let is_held = drafted.is_some();
@@ -390,6 +395,7 @@ impl Publisher {
                 let publication = if is_accepted { publication.accepted() } else { publication };
                 after.published = Some(self.publish(publication, before, policy.clone(), terms)?);
                 self.serve(&mut after, before);
+                counts.publish.took(start.elapsed());
             }
             history::forget_announced(&self.folder, &seen.text);
             self.rendered = Some(seen);

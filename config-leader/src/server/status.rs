@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use pconf_bundle::{KeyId, Report, Verdict};
+use pconf_bundle::{KeyId, Report, ServiceOutcome, Verdict};
 use pconf_daemon::{Chain, Shutdown, StateError, from_state, to_state};
 use pconf_files::StateFolder;
 use pconf_names::{MachineName, RevisionId};
@@ -22,6 +22,8 @@ use tracing::warn;
 use crate::folder::Folder;
 use crate::keys::{KeyRing, Ring};
 use crate::server::current::Current;
+use crate::server::metrics::Counts;
+use crate::server::standing::{Standing, is_there, services, since, word};
 use crate::server::steady::Steady;
 
 const STATE: &str = "machines.json";
@@ -49,6 +51,7 @@ pub(crate) struct StatusBoard {
     came: AtomicU64,
     kept: watch::Sender<u64>,
     time: Steady,
+    counts: Arc<Counts>,
 }
 
 /// What is decided by reports.
@@ -84,6 +87,18 @@ struct Heard {
     /// Who came too late with a string to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alarm: Option<Alarm>,
+    /// What it is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wanted: Option<Wanted>,
+}
+
+/// What a machine is to run, and since when it has not, if it has not.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Wanted {
+    revision: RevisionId,
+    /// RFC 3339.
+    since: String,
 }
 
 /// What is known of the machines at this moment.
@@ -141,7 +156,31 @@ impl StatusBoard {
             came: AtomicU64::new(0),
             kept: watch::Sender::new(0),
             time,
+            counts: Arc::default(),
         })
+    }
+
+    /// What is counted of the fleet and of this leader's work.
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+
+    /// Something may be due for machines that was not: from now on those are behind that do not run it.
+    pub(crate) fn want(&self, current: &Current) {
+        let now = now();
+        let mut heard = self.heard();
+        for machine in current.machines.keys() {
+            let Some((revision, _)) = current.due(machine) else { continue };
+            let Heard { report, wanted, .. } = heard.entry(machine.clone()).or_default();
+            let is_behind = |wanted: &Wanted| !is_there(report.as_ref(), wanted.revision);
+            match wanted {
+                Some(wanted) if wanted.revision == revision => {}
+                // It has missed one already, and is behind since then.
+                Some(wanted) if is_behind(wanted) => wanted.revision = revision,
+                _ => *wanted = Some(Wanted { revision, since: now.clone() }),
+            }
+        }
+        self.is_stale.store(true, Ordering::Relaxed);
     }
 
     /// An authenticated request came.
@@ -193,8 +232,16 @@ impl StatusBoard {
     /// A report came, which is the so-manieth.
     pub(super) fn take(&self, machine: &MachineName, report: Report) -> u64 {
         let now = now();
+        self.counts.failures.count(word(&report.verdict));
         let mut heard = self.heard();
         let entry = heard.entry(machine.clone()).or_default();
+        if let Some(wanted) = &mut entry.wanted
+            && is_there(entry.report.as_ref(), wanted.revision)
+            && !is_there(Some(&report), wanted.revision)
+        {
+            // It was there until now.
+            wanted.since.clone_from(&now);
+        }
         (entry.report, entry.reported_at) = (Some(report), Some(now));
         let number = self.came.fetch_add(1, Ordering::Relaxed) + 1;
         self.is_stale.store(true, Ordering::Relaxed);
@@ -205,6 +252,9 @@ impl StatusBoard {
 
     /// A push was tried.
     pub(crate) fn told(&self, machine: &MachineName, error: Option<&String>) {
+        if error.is_some() {
+            self.counts.failures.count("push");
+        }
         self.heard().entry(machine.clone()).or_default().push_error = error.cloned();
     }
 
@@ -238,10 +288,17 @@ impl StatusBoard {
         self.reported.notified().await;
     }
 
+    /// Where every machine stands.
+    pub(crate) fn standings(&self, current: &Current) -> Vec<Standing> {
+        let (heard, now, unheard) = (self.heard(), OffsetDateTime::now_utc(), Heard::default());
+        let machines = current.machines.keys();
+        machines.map(|name| heard.get(name).unwrap_or(&unheard).standing(name, current, now)).collect()
+    }
+
     /// Everything, as `status` tells it.
     pub(crate) fn show(&self, current: &Current, rings: &KeyRing) -> Value {
         let heard = self.heard();
-        let unheard = Heard::default();
+        let (unheard, now) = (Heard::default(), OffsetDateTime::now_utc());
         let machines: serde_json::Map<String, Value> = current
             .machines
             .iter()
@@ -252,10 +309,10 @@ impl StatusBoard {
                 let key = ring.and_then(Ring::spoken);
                 // It has been seen to when the machine was invited again, or got another key since.
                 let alarm = heard.alarm.as_ref().filter(|alarm| ring.is_some_and(|ring| ring.last() <= alarm.key + 1));
-                let value = json!({
+                let mut value = heard.standing(name, current, now).to_json();
+                let told = json!({
                     "role": served.role(),
                     "url": addresses.and_then(|addresses| addresses.follower.as_ref()),
-                    "desired": served.revision(),
                     "report": heard.report,
                     "reportedAt": heard.reported_at,
                     "lastContact": heard.last_contact,
@@ -263,6 +320,9 @@ impl StatusBoard {
                     "key": key.map(|key| json!({ "version": key.version, "state": key.state.name() })),
                     "alarm": alarm,
                 });
+                if let (Value::Object(value), Value::Object(told)) = (&mut value, told) {
+                    value.extend(told);
+                }
                 (name.to_string(), value)
             })
             .collect();
@@ -297,6 +357,46 @@ impl StatusBoard {
 
     fn heard(&self) -> MutexGuard<'_, BTreeMap<MachineName, Heard>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Heard {
+    fn standing(&self, name: &MachineName, current: &Current, now: OffsetDateTime) -> Standing {
+        let report = self.report.as_ref();
+        let desired = current.due(name).map(|(revision, _)| revision);
+        let is_there = desired.is_some_and(|desired| is_there(report, desired));
+        let wanted = self.wanted.as_ref().filter(|wanted| Some(wanted.revision) == desired);
+        Standing {
+            name: name.to_string(),
+            role: current.machines.get(name).map(|served| served.role().to_string()).unwrap_or_default(),
+            state: report.map_or("unheard", |report| word(&report.verdict)),
+            desired,
+            on_disk: report.and_then(|report| report.on_disk),
+            running: report.and_then(|report| report.verdict.running()),
+            behind: if is_there { Some(Duration::ZERO) } else { wanted.and_then(|wanted| since(&wanted.since, now)) },
+            silent: self.last_contact.as_ref().and_then(|at| since(at, now)),
+            owed: report.map(|report| services(report, ServiceOutcome::Owed)),
+            failed: report.map(|report| services(report, ServiceOutcome::Failed)),
+            drift: report.map(|report| report.drift.len()),
+            push_failed: self.push_error.is_some(),
+        }
+    }
+}
+
+/// Notes what is due whenever that changes, until `shutdown`.
+pub(crate) async fn follow(
+    board: Arc<StatusBoard>,
+    mut newest: watch::Receiver<Arc<Current>>,
+    mut shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    loop {
+        let current = Arc::clone(&newest.borrow_and_update());
+        board.want(&current);
+        // Both are cancel-safe.
+        tokio::select! {
+            changed = newest.changed() => if changed.is_err() { return Ok(()) },
+            () = shutdown.requested() => return Ok(()),
+        }
     }
 }
 

@@ -251,7 +251,7 @@ fn run(hands: &Hands, folder: &Folder, listener: TcpListener, shutdown: Shutdown
     let (clock, folder) = (hands.clock(0), folder.clone());
     tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(super::serve_by(clock, folder, listener, shutdown))
+        runtime.block_on(Box::pin(super::serve_by(clock, folder, listener, shutdown)))
     })
 }
 

@@ -69,6 +69,11 @@ impl WaitingRoom {
         Some(Waiter { room: self, machine, number, stays })
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting().len()
+    }
+
     fn waiting(&self) -> MutexGuard<'_, HashMap<MachineName, Place>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

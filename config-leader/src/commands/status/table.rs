@@ -10,7 +10,8 @@ const LAST_LINES: usize = 5;
 
 /// What `GET /status` gave, as a table.
 pub(super) fn table(status: &Value) -> String {
-    let mut rows = vec![["MACHINE", "ROLE", "DESIRED", "LAST CONTACT", "STATE"].map(str::to_owned)];
+    let columns = ["MACHINE", "ROLE", "DESIRED", "ON DISK", "RUNNING", "BEHIND", "LAST CONTACT", "STATE"];
+    let mut rows = vec![columns.map(str::to_owned)];
     let mut reports = Vec::new();
     for (name, machine) in status["machines"].as_object().into_iter().flatten() {
         let report = Report::deserialize(&machine["report"]).ok();
@@ -18,16 +19,19 @@ pub(super) fn table(status: &Value) -> String {
             name.clone(),
             text(&machine["role"]),
             text(&machine["desired"]),
+            text(&machine["onDisk"]),
+            text(&machine["running"]),
+            behind(&machine["behindSeconds"]),
             // Seconds are enough for a person.
             text(&machine["lastContact"]).split('.').next().unwrap_or_default().trim_end_matches('Z').to_owned(),
-            report.as_ref().map_or("has not reported yet".to_owned(), state),
+            report.as_ref().map_or("has not reported yet".to_owned(), state) + &silence(machine),
         ]);
         let alarm = alarm(&machine["alarm"]);
         let lines: Vec<String> = alarm.into_iter().chain(report.iter().flat_map(details)).collect();
         reports.push((name, lines));
     }
     let widths: Vec<usize> =
-        (0..4).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default()).collect();
+        (0..7).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default()).collect();
     let accepted = if status["accepted"] == Value::Bool(true) { ", accepted" } else { "" };
     let mut shown = format!("revision {}{accepted}\n\n", text(&status["revision"]));
     for row in rows {
@@ -51,6 +55,65 @@ pub(super) fn table(status: &Value) -> String {
         count => shown += &format!("\nthe inputs are broken ({count}): `config-leader check` tells where\n"),
     }
     shown
+}
+
+/// What has changed from one status to the next, in a line each; times that only go on are no change.
+pub(super) fn changes(before: &Value, now: &Value) -> Vec<String> {
+    let mut changes = Vec::new();
+    if before["revision"] != now["revision"] || before["accepted"] != now["accepted"] {
+        let accepted = if now["accepted"] == Value::Bool(true) { ", accepted" } else { "" };
+        changes.push(format!("revision {}{accepted}", text(&now["revision"])));
+    }
+    let problems = |status: &Value| status["problems"].as_array().map_or(0, Vec::len);
+    if problems(before) != problems(now) {
+        changes.push(match problems(now) {
+            0 => "the inputs are good again".to_owned(),
+            count => format!("the inputs are broken ({count})"),
+        });
+    }
+    let known = ["role", "desired", "onDisk", "running", "isSilent", "report", "alarm"];
+    for (name, machine) in now["machines"].as_object().into_iter().flatten() {
+        let was = &before["machines"][name];
+        if known.iter().any(|field| was[field] != machine[field]) {
+            let state =
+                Report::deserialize(&machine["report"]).ok().as_ref().map_or("has not reported yet".to_owned(), state);
+            let (desired, on_disk) = (text(&machine["desired"]), text(&machine["onDisk"]));
+            changes.push(format!("{name}  desired {desired}, on disk {on_disk}, {state}{}", silence(machine)));
+        }
+    }
+    for (name, _) in before["machines"].as_object().into_iter().flatten() {
+        if now["machines"][name].is_null() {
+            changes.push(format!("{name}  is no machine of this platform any more"));
+        }
+    }
+    changes
+}
+
+/// For how long a machine has not run what it is to run.
+fn behind(seconds: &Value) -> String {
+    match seconds.as_u64() {
+        None => "?".to_owned(),
+        Some(0) => "-".to_owned(),
+        Some(seconds) => span(seconds),
+    }
+}
+
+/// That nobody knows how a machine is by now.
+fn silence(machine: &Value) -> String {
+    match (machine["isSilent"].as_bool(), machine["silentSeconds"].as_u64()) {
+        (Some(true), Some(seconds)) => format!(", silent for {}", span(seconds)),
+        _ => String::new(),
+    }
+}
+
+/// A span of time in one number.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 fn text(value: &Value) -> String {
@@ -125,7 +188,13 @@ mod tests {
     }
 
     fn machine(role: &str, report: &Value) -> Value {
-        json!({ "role": role, "desired": "1.8", "lastContact": "2026-01-02T03:04:05.678Z", "report": report })
+        let verdict = &report["verdict"];
+        let is_there = verdict["state"] == "running";
+        let running = if is_there { &verdict["revision"] } else { &verdict["running"] };
+        json!({
+            "role": role, "desired": "1.8", "lastContact": "2026-01-02T03:04:05.678Z", "report": report, "running": running,
+            "onDisk": running, "behindSeconds": if is_there { 0 } else { 61 }, "silentSeconds": 5, "isSilent": false,
+        })
     }
 
     #[test]
@@ -164,14 +233,14 @@ mod tests {
         assert_eq!(
             table(&status),
             "revision 1.8, accepted\n\n\
-             MACHINE    ROLE       DESIRED  LAST CONTACT         STATE\n\
-             co1        core       1.8      2026-01-02T03:04:05  running 1.8\n\
-             co2        core       1.8      2026-01-02T03:04:05  running 1.8, drift: 1\n\
-             co3        core       1.8      2026-01-02T03:04:05  rolled back 1.8, running 1.7\n\
-             co4        core       1.8      2026-01-02T03:04:05  unfinished 1.8\n\
-             co5        core       1.8      2026-01-02T03:04:05  suspended, running 1.7\n\
-             reg-slave  reg-slave  1.8      2026-01-02T03:04:05  refused 1.8, running 1.7\n\
-             web        static     1.8      -                    has not reported yet\n\
+             MACHINE    ROLE       DESIRED  ON DISK  RUNNING  BEHIND  LAST CONTACT         STATE\n\
+             co1        core       1.8      1.8      1.8      -       2026-01-02T03:04:05  running 1.8\n\
+             co2        core       1.8      1.8      1.8      -       2026-01-02T03:04:05  running 1.8, drift: 1\n\
+             co3        core       1.8      1.7      1.7      1 min   2026-01-02T03:04:05  rolled back 1.8, running 1.7\n\
+             co4        core       1.8      -        -        1 min   2026-01-02T03:04:05  unfinished 1.8\n\
+             co5        core       1.8      1.7      1.7      1 min   2026-01-02T03:04:05  suspended, running 1.7\n\
+             reg-slave  reg-slave  1.8      1.7      1.7      1 min   2026-01-02T03:04:05  refused 1.8, running 1.7\n\
+             web        static     1.8      -        -        ?       -                    has not reported yet\n\
              \n\
              co2        core/conf/core.yml: changed, since 2026-01-02T03:00:00Z\n\
              \n\
@@ -195,5 +264,34 @@ mod tests {
              \n\
              the inputs are broken (1): `config-leader check` tells where\n"
         );
+    }
+
+    #[test]
+    fn what_changes_is_told_in_a_line_and_the_passing_of_time_is_no_change() {
+        let none = json!([]);
+        let running = |revision: &str| report(&json!({ "state": "running", "revision": revision }), &none, &none);
+        let status = |machine: Value| json!({ "revision": "1.8", "problems": [], "machines": { "co1": machine } });
+        let there = status(machine("core", &running("1.8")));
+        let mut later = there.clone();
+        later["machines"]["co1"]["silentSeconds"] = json!(59);
+        later["machines"]["co1"]["lastContact"] = json!("2026-01-02T03:05:05Z");
+        assert_eq!(changes(&there, &later), Vec::<String>::new());
+        later["machines"]["co1"]["silentSeconds"] = json!(7300);
+        later["machines"]["co1"]["isSilent"] = json!(true);
+        assert_eq!(changes(&there, &later), ["co1  desired 1.8, on disk 1.8, running 1.8, silent for 2 h"]);
+        let mut other = status(machine("core", &running("1.7")));
+        other["machines"]["co2"] = json!({ "role": "core", "desired": "1.9" });
+        other["revision"] = json!("1.9");
+        other["problems"] = json!([{}]);
+        assert_eq!(
+            changes(&there, &other),
+            [
+                "revision 1.9",
+                "the inputs are broken (1)",
+                "co1  desired 1.8, on disk 1.7, running 1.7",
+                "co2  desired 1.9, on disk -, has not reported yet",
+            ]
+        );
+        assert_eq!(changes(&other, &there)[3], "co2  is no machine of this platform any more");
     }
 }

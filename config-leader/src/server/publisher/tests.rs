@@ -132,6 +132,7 @@ impl Lab {
             read_by_nothing: Vec::new(),
             services: Vec::new(),
             drift: Vec::new(),
+            on_disk: None,
         };
         self.board.take(&machine.parse()?, report);
         Ok(())
@@ -374,6 +375,7 @@ fn a_machine_that_went_back_or_never_came_holds_the_rotation_and_one_that_left_d
         read_by_nothing: Vec::new(),
         services: Vec::new(),
         drift: Vec::new(),
+        on_disk: None,
     };
     lab.board.take(&"u2".parse()?, report);
     assert_eq!(lab.publish()?.revision(), Some(announced));

@@ -17,9 +17,10 @@ impl World {
         self.client().expect("a client can be made").get(&peer, "/conf/app", headers).await
     }
 
-    fn edit(&self, settings: &Value, machines: &Value) -> Result<()> {
-        let content = json!({ "kind": "little", "settings": settings, "machines": machines });
-        Ok(std::fs::write(self.held.path().join("platform.json"), content.to_string())?)
+    /// Changes a file of every machine.
+    fn change_all(&self) -> Result<()> {
+        let file = self.held.path().join("templates/little/app/app.json.tera");
+        Ok(std::fs::write(file, "{\"shared\": {{ secrets.shared | json }}, \"news\": true}\n")?)
     }
 }
 
@@ -40,7 +41,7 @@ async fn who_waits_is_answered_when_there_is_news_and_else_at_the_end_of_its_tim
 
     let mut waiting = Box::pin(world.wait(&keys, &tag, 15));
     assert!(waits(&mut waiting).await);
-    world.edit(&json!({}), &json!({ "co1": { "role": "app" }, "co2": { "role": "app" } }))?;
+    world.change_all()?;
     let answer = waiting.await?;
     assert_eq!((answer.status.as_u16(), answer.header(routes::CONF_REVISION)), (200, Some("1.2")));
     // Who has something else than the leader has, has nothing to wait for.
@@ -90,7 +91,7 @@ async fn a_key_that_is_revoked_while_it_waits_gets_nothing_any_more() -> Result<
     let mut waiting = Box::pin(world.wait(&keys, &tag, 15));
     assert!(waits(&mut waiting).await);
     world.machine(MachineCommand::Revoke { name: "co1".parse()? }).await?;
-    world.edit(&json!({ "news": "for others" }), &json!({ "co1": { "role": "app" }, "co2": { "role": "app" } }))?;
+    world.change_all()?;
     assert_eq!(code(&waiting.await?), Some(Code::KeyRevoked));
     world.end().await
 }

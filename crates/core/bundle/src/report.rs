@@ -22,6 +22,9 @@ pub struct Report {
     /// What is no longer as it was left, sorted by what it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
+    /// The revision whose files are all on disk, if they are those of one: what runs may still be another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_disk: Option<RevisionId>,
 }
 
 /// What the machine is at.

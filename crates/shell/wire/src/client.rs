@@ -36,6 +36,8 @@ pub struct Peer {
     keys: Arc<Keys>,
     /// How far its clock is ahead of ours, in seconds, as it told in a signed answer.
     ahead: AtomicI64,
+    /// How far it was ahead of ours when it last answered; `i64::MIN` before that.
+    measured: AtomicI64,
 }
 
 /// A verified answer of any status.
@@ -134,7 +136,7 @@ impl Peer {
     /// Somebody at `origin` who shares `keys`.
     #[must_use]
     pub fn new(origin: Origin, keys: Arc<Keys>) -> Self {
-        Self { origin, keys, ahead: AtomicI64::new(0) }
+        Self { origin, keys, ahead: AtomicI64::new(0), measured: AtomicI64::new(i64::MIN) }
     }
 
     /// Where.
@@ -147,6 +149,12 @@ impl Peer {
     #[must_use]
     pub fn keys(&self) -> &Arc<Keys> {
         &self.keys
+    }
+
+    /// How far its clock is ahead of ours, in seconds, by its last signed answer.
+    #[must_use]
+    pub fn skew(&self) -> Option<i64> {
+        Some(self.measured.load(Ordering::Relaxed)).filter(|skew| *skew != i64::MIN)
     }
 
     /// The time that its clock should show when ours shows `now`.
@@ -308,6 +316,8 @@ impl Client {
             (status, source) => CallError::Unsigned { url: text.clone(), status, source },
         };
         let verified = sent.verify_head(status, response.headers()).map_err(unsigned)?;
+        let ahead = i128::from(verified.created.0) - i128::from(self.clock.now().wall.0);
+        peer.measured.store(i64::try_from(ahead).unwrap_or_default(), Ordering::Relaxed);
         let headers = response.headers().clone();
         let body = verified.with_body(self.read(response, &text).await?).map_err(unsigned)?;
         Ok(Answer { status, headers, body: body.into(), created: verified.created })

@@ -187,6 +187,7 @@ impl Follower {
                 read_by_nothing: Vec::new(),
                 services: Vec::new(),
                 drift: Vec::new(),
+                on_disk: None,
             });
         }
     }
