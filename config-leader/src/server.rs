@@ -6,6 +6,7 @@
 mod admin;
 mod conductor;
 mod current;
+mod historian;
 mod http;
 mod latest;
 mod metrics;
@@ -43,7 +44,7 @@ use conductor::Conductor;
 pub(crate) use conductor::kept_rollout;
 use current::Current;
 use http::Desk;
-use publisher::Publisher;
+use publisher::{Historian, Publisher};
 use status::StatusBoard;
 pub(crate) use status::{last_contacts, last_heard};
 use steady::Steady;
@@ -137,7 +138,12 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
         async move { carrier.carry_out(asked).await }
     };
     let ordering = pconf_daemon::serve_control(&socket, shutdown.clone(), ordered);
-    let publishing = publisher::run(Publisher::new(folder, keys, board, conductor), current, wishes, shutdown.clone());
+    let (published, to_write) = mpsc::channel(historian::WAITING);
+    let (tell_trouble, trouble) = watch::channel(None);
+    let writing_down = historian::keep(folder.clone(), to_write, tell_trouble);
+    let historian = Historian { published, trouble };
+    let publishing =
+        publisher::run(Publisher::new(folder, keys, board, conductor), current, wishes, historian, shutdown.clone());
     // Each of them ends by itself when asked to; the first one that fails ends the others with it.
     let ended = tokio::try_join!(
         async { serving.await.context("the listener failed") },
@@ -150,6 +156,7 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
         looking_after_keys,
         pushing,
         keeping,
+        writing_down,
         publishing
     );
     following.abort();

@@ -128,7 +128,7 @@ LIES |= {
 
 
 class State:
-    lie, seen, heard, reports, recorded = "none", set(), [], [], None
+    lie, seen, heard, reports, snapshots, recorded = "none", set(), [], [], [], None
 
 
 def serve(key, address, file):
@@ -159,7 +159,7 @@ def serve(key, address, file):
                 known = State.lie in LIES or State.lie in ("none", "recorded")
                 return self.send(200 if known else 404, [], json.dumps(sorted(LIES) + ["recorded"]).encode())
             if self.path == "/__heard__":
-                said = {"questions": State.heard, "reports": State.reports}
+                said = {"questions": State.heard, "reports": State.reports, "snapshots": State.snapshots}
                 return self.send(200, [], json.dumps(said).encode())
             headers = self.headers.items()
             target = wire.Target(self.command, self.headers["host"], self.path)
@@ -179,6 +179,9 @@ def serve(key, address, file):
         def answer(self, exchange, body):
             if exchange.target.path == "/reports":
                 State.reports.append(json.loads(wire.unseal(exchange.key, wire.FOLLOWER, ("report",), body)))
+                return exchange.answer(204)
+            if exchange.target.path == "/snapshots":
+                State.snapshots.append(json.loads(wire.unseal(exchange.key, wire.FOLLOWER, ("snapshot",), body)))
                 return exchange.answer(204)
             with open(file, encoding="utf-8") as text:
                 bundle = json.load(text)

@@ -265,8 +265,25 @@ fn the_follower_obeys_a_leader_in_another_language() -> Result<()> {
     let heard = leader.heard()?;
     assert_eq!(
         questions(&heard),
-        ["GET /conf/app", "POST /reports", "GET /conf/app", "POST /reports", "GET /conf/app"]
+        [
+            "GET /conf/app",
+            "POST /reports",
+            "POST /snapshots",
+            "GET /conf/app",
+            "POST /reports",
+            "POST /snapshots",
+            "GET /conf/app",
+            // A process that has just started does not know what the leader took from the one before.
+            "POST /snapshots"
+        ]
     );
+    let ran: Vec<&Value> = heard["snapshots"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|told| &told["ledger"]["applied"]["revision"])
+        .collect();
+    assert_eq!(json!(ran), json!(["1.1", "1.2", "1.2"]), "{heard:#}");
     let verdicts: Vec<&Value> =
         heard["reports"].as_array().into_iter().flatten().map(|report| &report["verdict"]).collect();
     assert_eq!(

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pconf_names::RevisionId;
+use pconf_platform::Policy;
 use pconf_publish::{Course, Phase, Rollout, Stage};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::folder::Folder;
@@ -54,6 +56,15 @@ pub(super) fn judged(said: Said) -> Result<Said, Failure> {
     let is_back = rollout["course"]["is"] == "back";
     let is_halted = rollout["phase"]["is"] == "halted";
     if is_back || is_halted { Err(Failure::Stopped(said)) } else { Ok(said) }
+}
+
+/// What `status` says of a rollout; nothing, where there is nothing to say.
+pub(super) fn in_short(rollout: &Value) -> Option<String> {
+    let rollout = Rollout::deserialize(rollout).ok()?;
+    let is_done = rollout.phase == Phase::Over && rollout.course == Course::Forward;
+    // Where every machine gets every revision at once, what each of them says is all there is to say.
+    let is_led = rollout.policy != Policy::at_once();
+    (is_led && !is_done).then(|| text(&rollout, false))
 }
 
 fn text(rollout: &Rollout, rests: bool) -> String {

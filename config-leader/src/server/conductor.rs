@@ -112,6 +112,11 @@ impl Conductor {
         self.rollout().is_some_and(|rollout| rollout.phase != Phase::Over)
     }
 
+    /// Whether what a machine says may be what another one waits for.
+    pub(crate) fn somebody_waits(&self) -> bool {
+        self.rollout().is_some_and(|rollout| !rollout.policy.waits_for_nobody())
+    }
+
     /// How long until time alone changes something.
     pub(crate) fn look_again_in(&self) -> Option<u64> {
         Some(self.look_again_at?.saturating_sub(self.now()).max(1))

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pconf_daemon::{Chain, Shutdown};
-use pconf_history::New;
 use pconf_names::{MachineName, RevisionId};
 use pconf_platform::{Policy, Problem, Publish, Sources, to_json};
 use pconf_publish::{Cause, Course, MadeOf, Phase as RolloutPhase, Publication, publish};
@@ -29,6 +28,7 @@ use crate::publication;
 use crate::secrets::{Purpose, rotation};
 use crate::server::conductor::{Conductor, Rejected, Terms};
 use crate::server::current::{Addresses, Current, Published};
+use crate::server::historian::untold;
 use crate::server::status::StatusBoard;
 use crate::server::watcher::Watcher;
 use crate::server::wishes::{Apply, RolloutOrder, Wish, Wished};
@@ -36,6 +36,9 @@ use crate::terminal::{Failure, Said};
 
 /// Even without any hint the folder is looked at this often: events can be lost.
 const RESCAN: Duration = Duration::from_secs(30);
+
+/// Where no machine waits for another one, what they say is looked at together.
+const GATHER: Duration = Duration::from_millis(300);
 
 /// So often a secret may be changed by somebody else while a revision is made.
 const MOST_TRIES: usize = 5;
@@ -52,9 +55,7 @@ pub(crate) struct Publisher {
     awaits_reports: bool,
     /// Why a wish is not granted.
     refused: Option<anyhow::Error>,
-    /// The newest revision that the history knows.
-    written_down: Option<RevisionId>,
-    /// Why it does not know the newest one.
+    /// Why the history does not know the newest revision.
     trouble: Option<Value>,
     /// Who wants what is about to be published.
     wanted_by: Option<Cause>,
@@ -102,11 +103,14 @@ pub(crate) async fn run(
     mut publisher: Publisher,
     current: watch::Sender<Arc<Current>>,
     mut wanted: mpsc::Receiver<Wished>,
+    mut historian: Historian,
     mut shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let mut watcher = Watcher::start(publisher.folder.clone())?;
     let mut event = Event::Folder;
     let mut rescan = Instant::now() + RESCAN;
+    // What the historian was told of.
+    let mut told = None;
     loop {
         if matches!(event, Event::Folder) {
             // Before the look, so that no edit falls between the two; after it, for the folders that it made.
@@ -114,7 +118,6 @@ pub(crate) async fn run(
             rescan = Instant::now() + RESCAN;
         }
         let before = Arc::clone(&current.borrow());
-        let (is_look, before_turn) = (matches!(event, Event::Folder), before.revision());
         // Reading, rendering and syncing block: they have a thread of their own and never hold up an answer.
         let (back, after, answered) = tokio::task::spawn_blocking(move || {
             let (after, answered) = publisher.turn(event, &before);
@@ -137,33 +140,42 @@ pub(crate) async fn run(
             // Whoever asked may have gone.
             drop(answer.send(outcome));
         }
-        let newest = Arc::clone(&current.borrow());
-        if (is_look || newest.revision() != before_turn) && publisher.is_untold(&newest) {
-            let (back, is_news) = tokio::task::spawn_blocking(move || {
-                let is_news = publisher.write_down(&newest);
-                (publisher, is_news)
-            })
-            .await
-            .context("the historian broke down")?;
-            publisher = back;
-            if is_news {
-                event = Event::Folder;
-                continue;
-            }
+        let newest = current.borrow().published.clone().filter(|newest| told != Some(newest.revision));
+        if let Some(newest) = newest {
+            told = Some(newest.revision);
+            // It ends with this leader, and not before.
+            drop(historian.published.send(newest).await);
         }
         watcher.watch_what_is_new();
         let board = Arc::clone(&publisher.board);
         let listens = publisher.awaits_reports || publisher.conductor.listens();
+        let is_waited_for = publisher.awaits_reports || publisher.conductor.somebody_waits();
+        let gather = if is_waited_for { Duration::ZERO } else { GATHER };
+        let next_look = Instant::now() + gather;
         let (is_timed, seconds) = publisher.conductor.look_again_in().map_or((false, 0), |seconds| (true, seconds));
         // Every arm is cancel-safe: events stay in their channel, and the next look compares content anyway.
         event = tokio::select! {
             () = shutdown.requested() => return Ok(()),
             Some(wished) = wanted.recv() => Event::Wished(wished),
-            () = board.report_came(), if listens => if publisher.awaits_reports { Event::Folder } else { Event::Fleet },
+            // A report that comes before the time for the next look stays noted.
+            () = async { tokio::time::sleep_until(next_look).await; board.report_came().await }, if listens => {
+                if publisher.awaits_reports { Event::Folder } else { Event::Fleet }
+            }
             () = tokio::time::sleep(Duration::from_secs(seconds)), if is_timed => Event::Fleet,
+            Ok(()) = historian.trouble.changed() => {
+                publisher.trouble.clone_from(&historian.trouble.borrow_and_update());
+                Event::Folder
+            }
             _ = tokio::time::timeout_at(rescan, watcher.settled_change()) => Event::Folder,
         };
     }
+}
+
+/// The way to the one that writes revisions down.
+pub(crate) struct Historian {
+    pub(crate) published: mpsc::Sender<Arc<Published>>,
+    /// Why it cannot.
+    pub(crate) trouble: watch::Receiver<Option<Value>>,
 }
 
 /// What a turn has to say to whoever wanted it.
@@ -181,7 +193,6 @@ impl Publisher {
             rendered: None,
             awaits_reports: false,
             refused: None,
-            written_down: None,
             trouble: None,
             wanted_by: None,
         }
@@ -480,32 +491,6 @@ impl Publisher {
         }
     }
 
-    /// Whether there is a revision that the history does not know.
-    fn is_untold(&self, current: &Current) -> bool {
-        current.revision().is_some() && current.revision() != self.written_down
-    }
-
-    /// Writes the newest revision down in the history; whether there is another trouble with that than before.
-    fn write_down(&mut self, current: &Current) -> bool {
-        let Some(published) = &current.published else { return false };
-        let Some(made_of) = &published.made_of else {
-            // An earlier version of this program made it, or nobody could tell: the history goes on with the next one.
-            self.written_down = Some(published.revision);
-            return false;
-        };
-        let new = New { revision: published.revision, digest: published.digest, made_of };
-        let trouble = match history::record(&self.folder, &new, published.bundles()) {
-            Ok(()) => {
-                self.written_down = Some(published.revision);
-                None
-            }
-            Err(error) => Some(untold(published.revision, &error)),
-        };
-        let is_news = self.trouble != trouble;
-        self.trouble = trouble;
-        is_news
-    }
-
     /// The inputs, with each rotation of a secret as far as the fleet's reports let it go.
     fn inputs(&mut self) -> Result<Inputs, Failure> {
         let mut inputs = self.reader.read(&self.folder, Purpose::Use)?;
@@ -552,12 +537,6 @@ fn applied(before: &Current, after: &Current, folder: &Folder, actor: &Actor) ->
         warn!(error = %Chain(error.as_ref()), "the audit log does not tell of this revision");
     }
     Ok(rollout::said(after.rollout.as_deref(), false))
-}
-
-/// The history does not know a revision.
-fn untold(revision: RevisionId, error: &anyhow::Error) -> Value {
-    let message = format!("revision {revision} is not in the history: {}", Chain(error.as_ref()));
-    json!({ "code": "history", "message": message })
 }
 
 /// Notes in the audit log what the leader did by itself.

@@ -5,6 +5,8 @@ use pconf_names::RevisionId;
 use serde::Deserialize as _;
 use serde_json::Value;
 
+use crate::commands::rollout;
+
 /// So many of a failed service's last lines are shown; `--output json` has them all.
 const LAST_LINES: usize = 5;
 
@@ -33,7 +35,13 @@ pub(super) fn table(status: &Value) -> String {
     let widths: Vec<usize> =
         (0..7).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default()).collect();
     let accepted = if status["accepted"] == Value::Bool(true) { ", accepted" } else { "" };
-    let mut shown = format!("revision {}{accepted}\n\n", text(&status["revision"]));
+    let mut shown = format!("revision {}{accepted}\n", text(&status["revision"]));
+    shown += &rollout::in_short(&status["rollout"]).map(|text| format!("rollout of {text}")).unwrap_or_default();
+    if let Some(draft) = status["draft"].as_object() {
+        let said = |field: &str| draft.get(field).map(text).unwrap_or_default();
+        shown += &format!("saved and not published: {}; {}\n", said("message"), said("help"));
+    }
+    shown.push('\n');
     for row in rows {
         let cells = row.iter().zip(widths.iter().chain([&0])).map(|(cell, width)| format!("{cell:width$}"));
         shown += cells.collect::<Vec<_>>().join("  ").trim_end();

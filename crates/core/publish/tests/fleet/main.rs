@@ -305,8 +305,8 @@ fn message(broken: &(dyn std::any::Any + Send)) -> String {
 
 #[test]
 fn whatever_happens_on_the_way_a_rollout_keeps_its_promises_and_all_get_together_again() {
-    let played: Vec<(usize, u64)> = (0..24).map(play).collect();
+    let played: Vec<(usize, u64)> = (0..16).map(play).collect();
     // What never happened was not tried.
     let (returns, edits): (Vec<usize>, Vec<u64>) = played.into_iter().unzip();
-    assert!(returns.iter().sum::<usize>() > 8 && edits.iter().sum::<u64>() > 120, "{returns:?} {edits:?}");
+    assert!(returns.iter().sum::<usize>() > 5 && edits.iter().sum::<u64>() > 80, "{returns:?} {edits:?}");
 }
