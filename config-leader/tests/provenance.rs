@@ -15,7 +15,7 @@ use pconf_render::{
 use serde_json::{Map, Value, json};
 
 /// So many values of one setting are tried before a line that did not change counts as named wrongly.
-const MOST_TRIES: usize = 40;
+const MOST_TRIES: usize = 16;
 
 /// The sets of the repository.
 fn sets() -> Result<Vec<(String, TemplateSet, Value)>> {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const MACHINES: [&str; 3] = ["co1", "co2", "co3"];
 
 /// So many changes are planned and then made.
-const ROUNDS: usize = 24;
+const ROUNDS: usize = 16;
 
 /// Three machines with a scripted engine each, and a leader. Followers look when they are told to.
 struct Fleet {
