@@ -1,6 +1,5 @@
 //! `apply` and `rollout`: a change on its way through the fleet, as it is told.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pconf_names::RevisionId;
@@ -72,7 +71,7 @@ fn text(rollout: &Rollout, rests: bool) -> String {
     let done = count(|stage| *stage == Stage::Done);
     let going = count(|stage| matches!(stage, Stage::Offered { .. }));
     let waiting = count(|stage| *stage == Stage::Waiting);
-    let failed = count(|stage| matches!(stage, Stage::Failed { .. }));
+    let failed = rollout.failures().count();
     let mut parts = vec![format!("{done} of {} machines done", rollout.machines.len())];
     for (number, what) in [(going, "on their way"), (waiting, "wait"), (failed, "failed")] {
         if number > 0 {
@@ -91,16 +90,8 @@ fn text(rollout: &Rollout, rests: bool) -> String {
     if let Course::Back { from, reason } = &rollout.course {
         text += &format!("  says what was before {from}: {reason}\n");
     }
-    let failures: BTreeMap<_, _> = rollout
-        .machines
-        .iter()
-        .filter_map(|(name, turn)| match &turn.stage {
-            Stage::Failed { reason } => Some((name, reason)),
-            Stage::Waiting | Stage::Offered { .. } | Stage::Done => None,
-        })
-        .collect();
-    let width = failures.keys().map(|name| name.as_str().len()).max().unwrap_or_default();
-    for (name, reason) in failures {
+    let width = rollout.failures().map(|(name, _)| name.as_str().len()).max().unwrap_or_default();
+    for (name, reason) in rollout.failures() {
         text += &format!("  {:width$}  {reason}\n", name.as_str());
     }
     if matches!(rollout.phase, Phase::Halted { .. }) {

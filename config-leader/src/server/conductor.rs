@@ -168,7 +168,8 @@ impl Conductor {
             self.older.insert(newest.revision, Arc::clone(newest));
         }
         self.look_again_at = progress.look_again_at;
-        self.tidy(goal.revision);
+        self.let_go();
+        self.sweep(goal.revision);
         Ok(Arc::new(Published::from(goal)))
     }
 
@@ -185,7 +186,9 @@ impl Conductor {
         if let Some(reason) = progress.goes_back {
             return self.give_back(newest, &reason).map(Some);
         }
-        self.tidy(newest.revision);
+        if self.let_go() {
+            self.sweep(newest.revision);
+        }
         Ok(None)
     }
 
@@ -202,9 +205,8 @@ impl Conductor {
         error!(revision = %rollout.goal, reason, "the fleet goes back");
         let goal = newest.to_publication();
         Ok(give_back(&goal, |machine| {
-            let turn = rollout.machines.get(machine)?;
-            let revision = if turn.stage == Stage::Waiting { turn.held } else { turn.before };
-            Some(self.older.get(&revision?)?.machines.get(machine)?.bundle())
+            let revision = rollout.machines.get(machine)?.returns_to()?;
+            Some(self.older.get(&revision)?.machines.get(machine)?.bundle())
         }))
     }
 
@@ -213,15 +215,20 @@ impl Conductor {
         self.older.values().next_back()?.made_of.as_ref()
     }
 
-    /// Forgets what no machine is told any more.
-    fn tidy(&mut self, newest: RevisionId) {
-        let wanted = self.rollout().map(Rollout::older).unwrap_or_default();
+    /// Lets go of what no machine is told any more; whether there was something.
+    fn let_go(&mut self) -> bool {
+        let (known, wanted) = (self.older.len(), self.rollout().map(Rollout::older).unwrap_or_default());
         self.older.retain(|revision, _| wanted.contains(revision));
-        let is_wanted = |revision: RevisionId| revision >= newest || wanted.contains(&revision);
+        self.board.decide_by_rollout(self.listens());
+        self.older.len() < known
+    }
+
+    /// Removes from the disk what no machine is told any more.
+    fn sweep(&self, newest: RevisionId) {
+        let is_wanted = |revision: RevisionId| revision >= newest || self.older.contains_key(&revision);
         if let Err(error) = publication::forget(&self.folder, is_wanted) {
             warn!(error = %Chain(error.as_ref()), "old revisions stay on the disk for now");
         }
-        self.board.decide_by_rollout(self.listens());
     }
 
     fn keep(&mut self, kept: Kept) -> anyhow::Result<()> {

@@ -457,10 +457,16 @@ impl Publisher {
         let newest = before.published.as_ref()?;
         let held =
             |code: &str, message: String, help: &str| Some(json!({ "code": code, "message": message, "help": help }));
-        let rollout = self.conductor.plan(publication, Some(newest), Course::Forward, policy.clone(), Terms::default());
-        let (affected, all) = (rollout.affected(), rollout.machines.len());
-        if let Some(most) = policy.max_affected.map(|most| most.of(all)).filter(|most| affected > *most)
-            && !apply.is_some_and(|apply| apply.accept)
+        let all = publication.machines.len();
+        // Compared only where somebody wants to know: it looks at every file of every machine.
+        let affected = || {
+            let terms = Terms::default();
+            self.conductor.plan(publication, Some(newest), Course::Forward, policy.clone(), terms).affected()
+        };
+        if let Some(most) =
+            policy.max_affected.filter(|_| !apply.is_some_and(|apply| apply.accept)).map(|most| most.of(all))
+            && let affected = affected()
+            && affected > most
         {
             let message = format!("it changes {affected} of {all} machines, and `maxAffected` lets {most} pass");
             return held("too-many-machines", message, "if that is meant: `config-leader apply --accept`");
@@ -474,7 +480,7 @@ impl Publisher {
             return held("rejected", message, "mend it, or try it once more with `config-leader apply`");
         }
         if policy.publish == Publish::Manual {
-            let message = format!("it changes {affected} of {all} machines");
+            let message = format!("it changes {} of {all} machines", affected());
             return held("manual", message, "`config-leader apply` publishes it");
         }
         None

@@ -139,6 +139,12 @@ pub struct Progress {
 }
 
 impl Turn {
+    /// The revision whose content it gets when the rollout is given up.
+    #[must_use]
+    pub fn returns_to(&self) -> Option<RevisionId> {
+        if self.stage == Stage::Waiting { self.held } else { self.before }
+    }
+
     /// Whether it is told the goal.
     #[must_use]
     pub fn is_told(&self) -> bool {
@@ -150,6 +156,19 @@ impl Turn {
 }
 
 impl Rollout {
+    /// The machines that did not take the goal, and why.
+    pub fn failures(&self) -> impl Iterator<Item = (&MachineName, &str)> {
+        self.machines.iter().filter_map(|(name, turn)| match &turn.stage {
+            Stage::Failed { reason } => Some((name, reason.as_str())),
+            Stage::Waiting | Stage::Offered { .. } | Stage::Done => None,
+        })
+    }
+
+    /// Whether it is for this machine, as long as it is not resumed.
+    fn is_for(&self, machine: &MachineName) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(machine))
+    }
+
     /// The revision that a machine is told; `None` for one that the goal does not know.
     #[must_use]
     pub fn told(&self, machine: &MachineName) -> Option<RevisionId> {

@@ -40,11 +40,7 @@ impl Rollout {
             // What goes back goes on going back: there is nothing better to do.
             (Course::Back { .. }, _) | (Course::Forward, Phase::Unconfirmed | Phase::Over) => return None,
         }
-        let failed = self.machines.iter().filter_map(|(name, turn)| match &turn.stage {
-            Stage::Failed { reason } => Some((name, reason)),
-            Stage::Waiting | Stage::Offered { .. } | Stage::Done => None,
-        });
-        let failed: Vec<_> = failed.collect();
+        let failed: Vec<_> = self.failures().collect();
         if failed.len() <= usize::try_from(self.policy.failures).unwrap_or(usize::MAX) {
             return None;
         }
@@ -68,8 +64,7 @@ impl Rollout {
     /// The machines whose turn has come.
     fn next(&mut self, words: &[Word<'_>], now: u64) -> BTreeSet<MachineName> {
         let all = || self.machines.iter().zip(words.iter().copied());
-        let is_meant = |name: &MachineName| self.only.as_ref().is_none_or(|only| only.contains(name));
-        let affected = || all().filter(|((name, turn), _)| turn.is_affected && is_meant(name));
+        let affected = || all().filter(|((name, turn), _)| turn.is_affected && self.is_for(name));
         let in_question = |turn: &Turn, word| self.is_in_question(turn, word, now);
         for wave in self.waves() {
             let of_wave = || affected().filter(|((name, turn), _)| wave.takes(name, &turn.role));
@@ -101,7 +96,6 @@ impl Rollout {
         for ((name, turn), word) in self.machines.iter().zip(words.iter().copied()) {
             by_role.entry(turn.role.clone()).or_default().push((name, turn, word));
         }
-        let is_meant = |name: &MachineName| self.only.as_ref().is_none_or(|only| only.contains(name));
         let mut offered = BTreeSet::new();
         let mut pause = None;
         for (role, machines) in &by_role {
@@ -110,7 +104,7 @@ impl Rollout {
             let able: Vec<_> = machines
                 .iter()
                 .filter(|(name, turn, word)| {
-                    turn.is_affected && is_meant(name) && wave.takes(name, role) && self.could_go(turn, *word, now)
+                    turn.is_affected && self.is_for(name) && wave.takes(name, role) && self.could_go(turn, *word, now)
                 })
                 .collect();
             let size = machines.iter().filter(|(_, turn, _)| turn.is_affected).count();

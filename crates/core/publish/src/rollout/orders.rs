@@ -1,6 +1,6 @@
 //! What an admin can say to a rollout.
 
-use super::{Phase, Rollout, Stage};
+use super::{Phase, Rollout};
 
 /// What is said does not fit how far the rollout is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +38,7 @@ impl Rollout {
             Phase::Paused { .. } | Phase::Halted { .. } => {
                 self.phase = Phase::Going;
                 self.only = None;
-                let failed = u32::try_from(self.failed()).unwrap_or(u32::MAX);
+                let failed = u32::try_from(self.failures().count()).unwrap_or(u32::MAX);
                 self.policy.failures = self.policy.failures.max(failed);
                 Ok(())
             }
@@ -64,10 +64,5 @@ impl Rollout {
             Phase::Over => Err(NotNow::Over(self.goal)),
             Phase::Going | Phase::Paused { .. } | Phase::Halted { .. } | Phase::Unconfirmed => Ok(()),
         }
-    }
-
-    /// How many machines failed.
-    pub(super) fn failed(&self) -> usize {
-        self.machines.values().filter(|turn| matches!(turn.stage, Stage::Failed { .. })).count()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pconf_bundle::{Bundle, Report, SealedBundle, seal_bundle};
 use pconf_names::{Class, Digest, MachineName, RevisionId};
 use pconf_platform::{Attributes, Policy};
-use pconf_publish::{Begin, Course, Phase, Publication, Rollout, Stage, Word, Words, give_back, publish};
+use pconf_publish::{Begin, Course, Phase, Publication, Rollout, Word, Words, give_back, publish};
 use pconf_render::{RenderedFile, RenderedMachine};
 
 use crate::follower::Follower;
@@ -117,9 +117,8 @@ impl Leader {
             self.returns += 1;
             let (rollout, goal) = (self.rollout(), self.newest().expect("something is published"));
             let back = give_back(goal, |machine| {
-                let turn = &rollout.machines[machine];
-                let revision = if turn.stage == Stage::Waiting { turn.held } else { turn.before };
-                self.publications.get(&revision?)?.machines.get(machine)
+                let revision = rollout.machines[machine].returns_to()?;
+                self.publications.get(&revision)?.machines.get(machine)
             });
             let (digest, from) = (goal.digest, goal.revision);
             self.rejected = Some(digest);
