@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest as _, Sha256};
+use pconf_names::Digest;
 
 use crate::base64url;
 
@@ -22,7 +22,7 @@ impl Pin {
     /// The pin of the authority with this `SubjectPublicKeyInfo`, in DER from its outer tag on.
     #[must_use]
     pub fn of(public_key: &[u8]) -> Self {
-        Self(Sha256::digest(public_key).into())
+        Self(*Digest::of(public_key).as_bytes())
     }
 }
 

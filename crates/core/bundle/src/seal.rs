@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::aead::{Aead as _, AeadInOut as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use pconf_names::{Digest, MachineName, RevisionId, RoleName};
 use zeroize::Zeroizing;
@@ -19,6 +19,9 @@ use crate::signature::Direction;
 
 /// The nonce of a seal: 24 random bytes, never used twice.
 pub type SealNonce = [u8; 24];
+
+/// Poly1305's.
+const TAG: usize = 16;
 
 /// A bundle under seal and what an answer says about it.
 #[derive(Clone, PartialEq, Eq)]
@@ -187,11 +190,15 @@ pub(crate) fn associated(keys: &Keys, purpose: &[&str]) -> Vec<u8> {
 
 pub(crate) fn seal(key: &Secret, associated: &[u8], plaintext: &[u8], nonce: SealNonce) -> Vec<u8> {
     let cipher = XChaCha20Poly1305::new((&**key).into());
-    let payload = Payload { msg: plaintext, aad: associated };
-    let Ok(ciphertext) = cipher.encrypt(&XNonce::from(nonce), payload) else {
+    let mut sealed = Vec::with_capacity(nonce.len() + plaintext.len() + TAG);
+    sealed.extend_from_slice(&nonce);
+    sealed.extend_from_slice(plaintext);
+    let text = &mut sealed[nonce.len()..];
+    let Ok(tag) = cipher.encrypt_inout_detached(&XNonce::from(nonce), associated, text.into()) else {
         unreachable!("XChaCha20-Poly1305 takes up to 256 GiB")
     };
-    [nonce.as_slice(), &ciphertext].concat()
+    sealed.extend_from_slice(&tag);
+    sealed
 }
 
 /// What was sealed, if the seal is good.

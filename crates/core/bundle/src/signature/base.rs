@@ -1,7 +1,6 @@
 //! The signature base (RFC 9421 section 2.5): the text that the MAC is over, and the list of what it covers.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use aws_lc_rs::hmac;
 
 use super::components::Target;
 use crate::digest_field::ContentDigest;
@@ -71,18 +70,22 @@ impl Base {
     }
 
     /// The MAC over the base with these parameters (`;created=…`).
-    pub(super) fn mac(&self, parameters: &str, key: &Secret) -> Hmac<Sha256> {
-        // HMAC pads a shorter key with zeros to its block, so a whole block is the same key and cannot be refused.
-        let mut block = zeroize::Zeroizing::new([0; 64]);
-        block[..key.len()].copy_from_slice(key.as_slice());
-        let mut mac = Hmac::<Sha256>::new((&*block).into());
-        mac.update(self.text(parameters).as_bytes());
-        mac
+    pub(super) fn mac(&self, parameters: &str, key: &Secret) -> hmac::Tag {
+        hmac::sign(&mac_key(key), self.text(parameters).as_bytes())
+    }
+
+    /// Whether `mac` is the one over the base with these parameters, compared in constant time.
+    pub(super) fn has_mac(&self, parameters: &str, key: &Secret, mac: &[u8]) -> bool {
+        hmac::verify(&mac_key(key), self.text(parameters).as_bytes(), mac).is_ok()
     }
 
     fn text(&self, parameters: &str) -> String {
         format!("{}\"@signature-params\": {}){parameters}", self.lines, self.covered)
     }
+}
+
+fn mac_key(key: &Secret) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, key.as_slice())
 }
 
 #[cfg(test)]
@@ -120,9 +123,8 @@ mod tests {
         assert_eq!(base.text(text("parameters")), text("base"));
 
         let key = STANDARD.decode(text("key"))?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key)?;
-        mac.update(text("base").as_bytes());
-        assert_eq!(STANDARD.encode(mac.finalize().into_bytes()), text("signature"));
+        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), text("base").as_bytes());
+        assert_eq!(STANDARD.encode(mac), text("signature"));
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
+use pconf_names::Digest;
 
 use super::parameters::RequestParameters;
 use super::request::Rejection;
@@ -144,9 +144,8 @@ impl Life {
 
 /// Nonces are compared by a hash of their text: every entry takes the same room.
 fn fingerprint(nonce: &str) -> [u8; 16] {
-    let digest: [u8; 32] = Sha256::digest(nonce.as_bytes()).into();
     let mut fingerprint = [0; 16];
-    fingerprint.copy_from_slice(&digest[..16]);
+    fingerprint.copy_from_slice(&Digest::of(nonce.as_bytes()).as_bytes()[..16]);
     fingerprint
 }
 
