@@ -63,11 +63,17 @@ const WISHES: usize = 16;
 /// revision is served and the problems are logged and shown by `status`.
 pub async fn serve(folder: Folder, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     // Large, and on its own: nobody who waits for it has to be.
-    Box::pin(serve_by(Clock::system(), folder, listener, shutdown)).await
+    Box::pin(serve_by(Clock::system(), pconf_daemon::allow_open_files(), folder, listener, shutdown)).await
 }
 
-/// As [`serve`], by another clock than the machine's.
-async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+/// As [`serve`], by another clock than the machine's, and where so many files may be open.
+async fn serve_by(
+    clock: Clock,
+    open_files: usize,
+    folder: Folder,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let state = Arc::new(StateFolder::open(&folder.state())?);
     let first = publisher::last_published(&folder)?;
     info!(
@@ -90,7 +96,7 @@ async fn serve_by(clock: Clock, folder: Folder, listener: TcpListener, shutdown:
     listener.set_nonblocking(true).context("cannot use the listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("cannot use the listener")?;
     let authority = certificates.as_ref().map(|keeper| keeper.authority().to_owned());
-    let room = Arc::new(WaitingRoom::open(newest.clone(), shutdown.clone(), pconf_daemon::allow_open_files()));
+    let room = Arc::new(WaitingRoom::open(newest.clone(), shutdown.clone(), open_files));
     let desk = Desk::open(
         &folder,
         newest.clone(),

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use promises::{Platform, Program, TemplateSet, eventually};
+use promises::{Platform, Program, TemplateSet, eventually, post};
 use scripted_engine::{ScriptedEngine, State};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -341,5 +342,46 @@ fn a_plan_holds_until_anything_that_it_follows_from_has_moved() -> Result<()> {
             assert_eq!(promises::shows(told.as_bytes(), secret.as_bytes()), None, "{told}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_plan_over_the_network_is_the_same_plan_and_for_nobody_without_a_token() -> Result<()> {
+    let mut platform = Platform::little(&TemplateSet::little(), &["a", "b"])?;
+    let admin = SocketAddr::new(platform.address().ip(), 7001);
+    platform.configure_leader("admin", json!({ "listen": admin }))?;
+    platform.start()?;
+    let mut candidate = platform.document().clone();
+    candidate["settings"]["greeting"] = json!("good morning");
+    let file = platform.path("candidate.json");
+    fs::write(&file, candidate.to_string())?;
+    let by_command = |words: &[&str]| -> Result<Value> {
+        let plan = platform.command()?.arg("plan").args(["--output", "json"]).args(words);
+        Ok(serde_json::from_str(&plan.succeed()?)?)
+    };
+    let create = ["token", "create", "--name", "ci", "--scope", "read", "--ttl", "1h", "--output", "json"];
+    let token: Value = serde_json::from_str(&platform.command()?.args(create).succeed()?)?;
+    let token = token["token"].as_str().context("it is shown once")?.to_owned();
+    let ask = |token: &str, body: &str| post(admin, "/plan", &format!("Authorization: Bearer {token}\r\n"), body);
+
+    let answer = ask(&token, &candidate.to_string())?;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    let (told, planned) = (answer.json()?["json"].clone(), by_command(&["--file", &file.display().to_string()])?);
+    ensure!(told == planned && told["isNew"] == true, "{told:#} and not {planned:#}");
+    // Without a body it is what is saved.
+    let answer = ask(&token, "")?;
+    let (told, planned) = (answer.json()?["json"].clone(), by_command(&[])?);
+    ensure!(answer.status == 200 && told == planned && told["isNew"] == false, "{told:#} and not {planned:#}");
+    let answer = ask(&token, "{ \"kind\": \"little\" }")?;
+    let problem = answer.json()?["json"]["problems"][0]["code"].clone();
+    assert_eq!((answer.status, problem), (422, json!("missing-key")), "{}", answer.text());
+
+    platform.command()?.args(["token", "revoke", "ci"]).succeed()?;
+    for answer in [ask(&token, "")?, ask("made up", "")?, post(admin, "/plan", "", "")?] {
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{}", answer.text());
+    }
+    // Where followers ask nobody plans.
+    assert_eq!(post(platform.address(), "/plan", &format!("Authorization: Bearer {token}\r\n"), "")?.status, 401);
+    assert_eq!(platform.revision()?, "1.1", "planning publishes nothing");
     Ok(())
 }

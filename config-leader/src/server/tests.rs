@@ -40,6 +40,9 @@ use crate::terminal::{Failure, Said};
 const SECONDS: Duration = Duration::from_secs(20);
 const TIMEOUTS: Timeouts = Timeouts { connect: SECONDS, read: SECONDS, whole: SECONDS };
 
+/// As if the system allowed so many open files: three quarters are seats for those who wait.
+const OPEN_FILES: usize = 8;
+
 /// A clock that can be set.
 #[derive(Clone, Default)]
 struct Hands(Arc<AtomicI64>);
@@ -251,7 +254,7 @@ fn run(hands: &Hands, folder: &Folder, listener: TcpListener, shutdown: Shutdown
     let (clock, folder) = (hands.clock(0), folder.clone());
     tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(Box::pin(super::serve_by(clock, folder, listener, shutdown)))
+        runtime.block_on(Box::pin(super::serve_by(clock, OPEN_FILES, folder, listener, shutdown)))
     })
 }
 

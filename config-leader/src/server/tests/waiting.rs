@@ -95,3 +95,42 @@ async fn a_key_that_is_revoked_while_it_waits_gets_nothing_any_more() -> Result<
     assert_eq!(code(&waiting.await?), Some(Code::KeyRevoked));
     world.end().await
 }
+
+#[tokio::test]
+async fn who_finds_no_seat_is_told_when_to_come_again_and_gets_the_next_that_is_free() -> Result<()> {
+    let names: Vec<String> = (0..=OPEN_FILES / 4 * 3).map(|number| format!("co{number}")).collect();
+    let world = World::of(&names.iter().map(String::as_str).collect::<Vec<_>>(), &json!({}))?;
+    let mut machines = Vec::new();
+    for name in &names {
+        let keys = world.identity(name).await?;
+        let (_, tag) = world.bundle(&keys).await?;
+        machines.push((keys, tag));
+    }
+    let (last, first) = machines.split_last().context("machines")?;
+    let mut seated: Vec<_> = first.iter().map(|(keys, tag)| Box::pin(world.wait(keys, tag, 15))).collect();
+    for waiting in &mut seated {
+        assert!(waits(waiting).await);
+    }
+    let (keys, tag) = last;
+    let answer = world.wait(keys, tag, 15).await?;
+    assert_eq!((answer.status.as_u16(), code(&answer)), (503, Some(Code::Overloaded)));
+    assert_eq!(answer.header(http::header::RETRY_AFTER), Some("5"));
+    // Whoever does not want to wait is answered, and so is everybody who waits.
+    assert_eq!(world.ask(keys, "app", Some(tag)).await?.status, 304);
+    drop(seated.pop());
+    let mut waiting = Box::pin(async {
+        loop {
+            let answer = world.wait(keys, tag, 15).await?;
+            if answer.status != 503 {
+                return anyhow::Ok(answer);
+            }
+        }
+    });
+    assert!(waits(&mut waiting).await);
+    world.change_all()?;
+    assert_eq!(waiting.await?.status, 200);
+    for waiting in seated {
+        assert_eq!(waiting.await?.status, 200);
+    }
+    world.end().await
+}
