@@ -1,5 +1,5 @@
-//! What is told of where lines come from is true: every setting of every template set is changed, and exactly the lines
-//! that were named change.
+//! What is told of where lines come from is true: every setting of every template set is changed, exactly the lines that were
+//! named change, and every condition on it is seen to take another way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use pconf_names::MachineName;
 use pconf_platform::{PlatformFile, SecretKind};
 use pconf_publish::{evaluate, wanted_secrets};
 use pconf_render::{
-    FileOrigin, Kind, Lines, Provenance, RenderedMachine, Scene, SecretValue, SecretValues, TemplateSet,
+    FileOrigin, Kind, Lines, Piece, Provenance, RenderedMachine, Scene, SecretValue, SecretValues, TemplateSet,
 };
 use serde_json::{Map, Value, json};
 
@@ -109,6 +109,8 @@ fn settings<'s>(at: &str, schema: &'s Value, value: Option<&Value>, found: &mut 
 /// Values that a setting could have instead, likely or not; `None` is to leave it out.
 fn candidates(schema: &Value, now: Option<&Value>) -> Vec<Option<Value>> {
     let mut all: Vec<Option<Value>> = Vec::new();
+    // Without it first: that takes the other branch of many a condition.
+    all.extend([None, Some(json!(null)), Some(json!([])), Some(json!({}))]);
     let mut add = |value: Value| all.push(Some(value));
     schema["enum"].as_array().into_iter().flatten().for_each(|value| add(value.clone()));
     match now {
@@ -176,11 +178,18 @@ fn candidates(schema: &Value, now: Option<&Value>) -> Vec<Option<Value>> {
     ] {
         add(json!(text));
     }
-    [json!(7), json!(true), json!([]), json!({}), json!(null)].into_iter().for_each(&mut add);
-    all.push(None);
+    [json!(7), json!(true)].into_iter().for_each(&mut add);
     let mut seen = BTreeSet::new();
     all.retain(|value| value.as_ref() != now && seen.insert(value.as_ref().map(Value::to_string)));
     all
+}
+
+/// What the other settings of its group are: some conditions compare them.
+fn beside<'d>(document: &'d Value, pointer: &str) -> impl Iterator<Item = Option<Value>> + use<'d> {
+    let own = document.pointer(pointer);
+    let group = pointer.rsplit_once('/').and_then(|(group, _)| document.pointer(group)?.as_object());
+    let others = group.into_iter().flat_map(serde_json::Map::values);
+    others.filter(move |other| other.is_string() && Some(*other) != own).map(|other| Some(other.clone()))
 }
 
 /// A small value of a schema.
@@ -295,7 +304,7 @@ fn difference(before: &str, after: &str) -> Difference {
 /// What is named for one setting: by machine and file, whether the name of the file depends on it, and its lines.
 type Named = BTreeMap<(MachineName, String), (Option<Kind>, BTreeMap<usize, Kind>)>;
 
-fn named(provenance: &Provenance, files: &BTreeMap<MachineName, Vec<FileOrigin>>, asked: &str) -> Named {
+fn named(provenance: &Provenance, files: &Origins, asked: &str) -> Named {
     let mut reach = provenance.reach(asked);
     let mut named = Named::new();
     for (machine, file) in files.iter().flat_map(|(machine, files)| files.iter().map(move |file| (machine, file))) {
@@ -312,6 +321,57 @@ fn named(provenance: &Provenance, files: &BTreeMap<MachineName, Vec<FileOrigin>>
         named.insert((machine.clone(), file.path.to_string()), (reach.of(&file.name), lines));
     }
     named
+}
+
+type Origins = BTreeMap<MachineName, Vec<FileOrigin>>;
+
+fn origins(provenance: &Provenance, secrets: &SecretValues, rendered: &Rendered) -> Origins {
+    rendered.iter().map(|(name, machine)| (name.clone(), provenance.files(name, secrets, machine))).collect()
+}
+
+/// A file of a machine, a place of a template and, of an expression, the line that it is on.
+type Occurrence = (MachineName, String, String, String);
+
+fn pieces<'f>(files: &'f Origins, rendered: &Rendered) -> Vec<(Occurrence, &'f Piece)> {
+    let mut all = Vec::new();
+    for (machine, file) in files.iter().flat_map(|(machine, files)| files.iter().map(move |file| (machine, file))) {
+        let Lines::Known(pieces) = &file.lines else { continue };
+        let found = rendered.get(machine).and_then(|it| it.files.iter().find(|known| known.path == file.path));
+        let text = found.map(|file| String::from_utf8_lossy(&file.bytes).into_owned()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        for piece in pieces {
+            let place = format!("{}:{}:{}", piece.place.file, piece.place.line, piece.place.column);
+            let line = piece.expression.as_ref().and_then(|_| lines.get(piece.first - 1)).copied().unwrap_or_default();
+            all.push(((machine.clone(), file.path.to_string(), place, line.to_owned()), piece));
+        }
+    }
+    all
+}
+
+/// How often everything is in the files: on its line, and on whatever line.
+type Occurrences = [BTreeMap<Occurrence, usize>; 2];
+
+fn occurrences(files: &Origins, rendered: &Rendered) -> Occurrences {
+    let mut counts = Occurrences::default();
+    for ((machine, path, place, line), _) in pieces(files, rendered) {
+        *counts[1].entry((machine.clone(), path.clone(), place.clone(), String::new())).or_default() += 1;
+        *counts[0].entry((machine, path, place, line)).or_default() += 1;
+    }
+    counts
+}
+
+/// Whether something is there as often as before, on whatever line.
+fn is_as_often(what: &Occurrence, now: &Occurrences, before: &Occurrences) -> bool {
+    let (machine, path, place, _) = what.clone();
+    let anywhere = (machine, path, place, String::new());
+    now[0].get(what) == before[0].get(what) && now[1].get(&anywhere) == before[1].get(&anywhere)
+}
+
+/// What is there, or is as it is, because a setting is as it is.
+fn conditions(provenance: &Provenance, files: &Origins, rendered: &Rendered, asked: &str) -> BTreeSet<Occurrence> {
+    let mut reach = provenance.reach(asked);
+    let mut is_condition = |piece: &Piece| reach.of(&piece.dependencies) == Some(Kind::Condition);
+    pieces(files, rendered).into_iter().filter(|(_, piece)| is_condition(piece)).map(|(what, _)| what).collect()
 }
 
 /// What a line comes down to, step by step, as `why` tells it.
@@ -342,12 +402,13 @@ impl Whys {
     }
 }
 
-/// Changes every setting of one platform; returns what is not as it was told, and the settings without another value.
+/// Changes every setting of one platform; returns what is not as it was told, and the settings and conditions without another
+/// value.
 fn sweep(set: &TemplateSet, schema: &Value, document: &Value) -> Result<(Vec<String>, Vec<String>)> {
     let (scene, secrets, before) = rendered(set, document, None).context("the example is not valid")?;
     let provenance = set.provenance(&scene);
-    let files: BTreeMap<_, _> =
-        before.iter().map(|(name, machine)| (name.clone(), provenance.files(name, &secrets, machine))).collect();
+    let files = origins(&provenance, &secrets, &before);
+    let occurring = occurrences(&files, &before);
     for file in files.values().flatten() {
         ensure!(!matches!(file.lines, Lines::Unknown(_)), "`{}` is known as a whole only", file.path);
     }
@@ -363,16 +424,23 @@ fn sweep(set: &TemplateSet, schema: &Value, document: &Value) -> Result<(Vec<Str
             let lines = lines.iter().filter(|(_, kind)| **kind == Kind::Value && name.is_none());
             waiting.extend(lines.map(|(line, _)| (machine, path.as_str(), *line)));
         }
-        let mut tries = 0;
         // As it is used; but of machines as they are written, for what was filled in must not be written.
         let now = document.pointer(&pointer).filter(|now| now.is_object()).or_else(|| provenance.value(&pointer));
-        for candidate in candidates(own, now) {
-            if tries > 0 && (waiting.is_empty() || tries == MOST_TRIES) {
+        // What a map decides its entries decide, which come by themselves.
+        let is_map = now.is_some_and(Value::is_object);
+        let mut unturned = if is_map { BTreeSet::new() } else { conditions(&provenance, &files, &before, &pointer) };
+        let mut tries = 0;
+        for candidate in beside(document, &pointer).chain(candidates(own, now)) {
+            if tries > 0 && ((waiting.is_empty() && unturned.is_empty()) || tries == MOST_TRIES) {
                 break;
             }
             let Some(changed) = with(document, &provenance, schema, &pointer, candidate) else { continue };
-            let Some((_, _, after)) = rendered(set, &changed, Some(&secrets)) else { continue };
+            let Some((scene, _, after)) = rendered(set, &changed, Some(&secrets)) else { continue };
             tries += 1;
+            if !unturned.is_empty() {
+                let now = occurrences(&origins(&set.provenance(&scene), &secrets, &after), &after);
+                unturned.retain(|what| is_as_often(what, &now, &occurring));
+            }
             for ((machine, path), (name, lines)) in &named {
                 let text = |rendered: &Rendered| {
                     let file = rendered.get(machine)?.files.iter().find(|file| file.path.as_str() == path)?;
@@ -416,13 +484,15 @@ fn sweep(set: &TemplateSet, schema: &Value, document: &Value) -> Result<(Vec<Str
             let never =
                 |(machine, path, line)| format!("{pointer}: {machine} {path}:{line} was named and never changed");
             wrong.extend(waiting.into_iter().map(never));
+            let stays = |(machine, path, place, _)| format!("{pointer}: {machine} {path}: {place}");
+            untried.extend(unturned.into_iter().map(stays));
         }
     }
     wrong.dedup();
     Ok((wrong, untried))
 }
 
-/// Settings that have no other valid value, or none that could be made up.
+/// Settings that have no other valid value, or none that could be made up; and conditions on one that hold whatever it is.
 const UNTRIED: [(&str, Option<&str>, &[&str]); 2] = [
     (
         "pryv",
@@ -435,7 +505,16 @@ const UNTRIED: [(&str, Option<&str>, &[&str]); 2] = [
             "/machines/static/role",
         ],
     ),
-    ("pryv", Some("singlenode"), &["/machines", "/machines/single/role"]),
+    (
+        "pryv",
+        Some("singlenode"),
+        &[
+            "/settings/domain: single nginx/conf/site-443.conf: \
+             templates/pryv/_shared/partials/nginx/server-register.conf.tera:4:66",
+            "/machines",
+            "/machines/single/role",
+        ],
+    ),
 ];
 
 #[test]
