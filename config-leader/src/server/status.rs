@@ -31,8 +31,6 @@ const STATE: &str = "machines.json";
 const FLOCK: Duration = Duration::from_millis(500);
 /// As [`FLOCK`], where somebody waits for them.
 const DECISIVE_FLOCK: Duration = Duration::from_millis(20);
-/// Who was not heard for so many seconds and is heard again may be waited for.
-const QUIET: u64 = 30;
 /// So exact is what the disk knows of contacts: a large fleet makes hundreds in a second, and all would be written each time.
 const CONTACTS: Duration = Duration::from_mins(1);
 
@@ -189,8 +187,9 @@ impl StatusBoard {
         {
             let mut heard = self.heard();
             let entry = heard.entry(machine.clone()).or_default();
-            let is_back = entry.last_moment.replace(moment).is_none_or(|last| moment > last + QUIET);
-            if is_back {
+            // After however short a silence it may be one whose turn has come: a platform says itself how long that is.
+            let was_silent = entry.last_moment.replace(moment).is_none_or(|last| moment > last);
+            if was_silent {
                 self.reported.notify_one();
             }
             entry.last_contact = Some(now);
