@@ -14,18 +14,12 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 pub(crate) type Request = Vec<u8>;
 
 /// What a run came to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Run {
-    requests: usize,
-    took: Duration,
-}
-
-impl Run {
     /// Answers per second.
-    #[allow(clippy::cast_precision_loss, reason = "a few thousand requests")]
-    pub(crate) fn rate(self) -> f64 {
-        self.requests as f64 / self.took.as_secs_f64()
-    }
+    pub(crate) rate: f64,
+    /// How long each answer took.
+    pub(crate) answers: Vec<Duration>,
 }
 
 /// Sends `requests`, dealt out to so many connections, each waiting for its answer before the next; every answer has to
@@ -46,15 +40,23 @@ pub(crate) fn run(server: SocketAddr, requests: Vec<Request>, connections: usize
         workers.push(thread::spawn(move || {
             let mut buffer = vec![0; 256 * 1024];
             ready.wait();
-            hand.iter().try_for_each(|request| exchange(&mut connection, request, &mut buffer, status))
+            let timed = hand.iter().map(|request| {
+                let start = Instant::now();
+                exchange(&mut connection, request, &mut buffer, status)?;
+                Ok(start.elapsed())
+            });
+            timed.collect::<Result<Vec<_>>>()
         }));
     }
     ready.wait();
     let start = Instant::now();
+    let mut answers = Vec::with_capacity(count);
     for worker in workers {
-        worker.join().map_err(|_| anyhow!("a connection broke down"))??;
+        answers.extend(worker.join().map_err(|_| anyhow!("a connection broke down"))??);
     }
-    Ok(Run { requests: count, took: start.elapsed() })
+    #[allow(clippy::cast_precision_loss, reason = "a few thousand requests")]
+    let rate = count as f64 / start.elapsed().as_secs_f64();
+    Ok(Run { rate, answers })
 }
 
 /// One request and its answer.

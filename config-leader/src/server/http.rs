@@ -17,10 +17,10 @@ use pconf_bundle::{
     Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, open_snapshot, preferred_wait,
     routes,
 };
-use pconf_daemon::{Chain, Seat, Version};
+use pconf_daemon::{Chain, Later, Seat, Version};
 use pconf_files::StateFolder;
 use pconf_names::{MachineName, RevisionId, RoleName};
-use pconf_wire::{Ahead, Payload, Peers, Received, Receiver, Reply, reply};
+use pconf_wire::{Ahead, Answering, Payload, Peers, Received, Receiver, Reply, reply};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -127,11 +127,11 @@ impl Desk {
         }
     }
 
-    async fn answer(self: &Arc<Self>, request: Received, from: IpAddr) -> Result<Reply, Problem> {
+    async fn answer(self: &Arc<Self>, request: Received, from: IpAddr) -> Result<Answering, Problem> {
         let held = self.keys.of(request.machine());
         let standing = judge(request.key_id(), request.path() == routes::ENROLL, held.as_deref())?;
         if standing == Standing::Joining {
-            return self.enrol(request, from).await;
+            return self.enrol(request, from).await.map(Answering::Now);
         }
         if standing == Standing::Unproven {
             self.prove(&request).await;
@@ -141,19 +141,20 @@ impl Desk {
         part(&current, machine, standing)?;
         self.board.contact(machine);
         match (request.path(), request.method()) {
-            (routes::REPORTS, &Method::POST) => self.report(&request).await,
-            (routes::SNAPSHOTS, &Method::POST) => self.snapshot(request).await,
+            (routes::REPORTS, &Method::POST) => self.report(&request).await.map(Answering::Now),
+            (routes::SNAPSHOTS, &Method::POST) => self.snapshot(request).await.map(Answering::Now),
             (routes::REPORTS | routes::SNAPSHOTS, _) => Err(Code::MethodNotAllowed.into()),
             (path, method) => match (routes::role_of(path), method) {
                 (Some(role), &Method::GET) => {
                     let (asked, wait) = (Asked::of(&request, role), wait(&request));
-                    // What waits holds nothing of the request.
-                    drop(request);
-                    match wait {
-                        None => self.configuration(&asked, &current, standing).await,
+                    let answer = self.configuration(&asked, &current, standing).await?;
+                    match wait.filter(|_| answer.status() == StatusCode::NOT_MODIFIED) {
+                        None => Ok(answer.into()),
                         Some((limit, seat)) => {
-                            let deadline = Instant::now() + limit;
-                            self.await_configuration(asked, current, standing, deadline, seat).await
+                            let (desk, deadline) = (Arc::clone(self), Instant::now() + limit);
+                            // What waits holds nothing of the request.
+                            let coming = async move { desk.await_configuration(asked, current, deadline, seat).await };
+                            Ok(Answering::Later(Box::pin(coming)))
                         }
                     }
                 }
@@ -187,20 +188,14 @@ impl Desk {
         Ok(answer)
     }
 
-    /// The same, as soon as there is another one than it has, or at the end of its time.
+    /// The bundle of a machine as soon as there is another one than it has, or at the end of its time.
     async fn await_configuration(
         &self,
         asked: Asked,
         mut current: Arc<Current>,
-        standing: Standing,
         deadline: Instant,
         seat: Option<Seat>,
     ) -> Result<Reply, Problem> {
-        let answer = self.configuration(&asked, &current, standing).await?;
-        if answer.status() != StatusCode::NOT_MODIFIED {
-            return Ok(answer);
-        }
-        drop(answer);
         let mut waiter = self.room.enter(&asked.machine, seat.as_ref()).ok_or(Code::Overloaded)?;
         loop {
             let ended = waiter.wait(current, deadline).await;
@@ -449,8 +444,7 @@ async fn follower(
     let from = from.ip();
     let answer =
         desk.receiver.serve(request, from, |received| async move { for_handler.answer(received, from).await }).await;
-    desk.board.counts().requests.answered(answer.status());
-    answer
+    Later::inspect(answer, move |answer| desk.board.counts().requests.answered(answer.status()))
 }
 
 /// Dockerflow: 200 while followers can be served; the checks tell what an operator should look at.

@@ -2,30 +2,38 @@
 //! of it, costs a place for some seconds and no more.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
+use http::header::CONNECTION;
+use http::{Method, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
+use tokio_util::task::TaskTracker;
 
 use crate::Shutdown;
+use crate::later::{Coming, Later};
+use crate::rewound::Rewound;
 
 /// How long requests in progress may go on after the wish to end.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a TLS handshake or a head may take to arrive, and how long a connection may be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is read or written of a connection at a time, and so the memory that it takes at most. A longer head is refused unseen; what
+/// is too long for the protocol, and shorter than this, is refused with a reason.
+const BUFFER: usize = 32 << 10;
 /// So many connections are served at a time, besides those with a [`Seat`] elsewhere; more wait in the system's queue.
 const CONNECTIONS: usize = 1024;
 /// How long that queue is: all followers of a leader come back to it at once. The system may allow fewer.
@@ -55,7 +63,7 @@ impl Seat {
     /// Takes one of `places` until the connection ends, and gives the one before to others; `false` where none is free.
     #[must_use]
     pub fn move_to(&self, places: &Arc<Semaphore>) -> bool {
-        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = held(&self.0);
         if !place.has_moved {
             let Ok(permit) = Arc::clone(places).try_acquire_owned() else { return false };
             *place = Place { _permit: permit, has_moved: true };
@@ -79,7 +87,7 @@ pub async fn serve(
     // It listens already: said again, this changes the length of the queue alone (listen(2)).
     rustix::net::listen(&listener, QUEUE)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let connections = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     loop {
         // Cancel-safe: a connection that is not accepted yet stays in the system's queue.
         let (stream, from, place) = tokio::select! {
@@ -88,22 +96,21 @@ pub async fn serve(
         };
         // Small answers must not wait for the acknowledgement of the ones before.
         let _ = stream.set_nodelay(true);
-        let talk = Talk { router: router.clone(), from, seat: Seat::new(place), watcher: connections.watcher() };
+        let talk = Talk { router: router.clone(), from, seat: Seat::new(place), ending: shutdown.clone() };
         let config = certificates.as_ref().map(|now| Arc::clone(&now.borrow()));
-        let ending = shutdown.clone();
-        tokio::spawn(async move {
-            match config {
-                None => talk.over(stream).await,
-                Some(config) => {
-                    if let Some(stream) = shake_hands(stream, config, ending).await {
-                        talk.over(stream).await;
-                    }
+        match config {
+            None => connections.spawn(talk.over(stream)),
+            Some(config) => connections.spawn(async move {
+                // Boxed: what a handshake takes is not held for as long as the connection lasts.
+                if let Some(stream) = Box::pin(shake_hands(stream, config, talk.ending.clone())).await {
+                    talk.over(stream).await;
                 }
-            }
-        });
+            }),
+        };
     }
     drop(listener);
-    let _unfinished = tokio::time::timeout(GRACE, connections.shutdown()).await;
+    connections.close();
+    let _unfinished = tokio::time::timeout(GRACE, connections.wait()).await;
     Ok(())
 }
 
@@ -126,24 +133,101 @@ struct Talk {
     router: Router,
     from: SocketAddr,
     seat: Seat,
-    watcher: Watcher,
+    ending: Shutdown,
 }
 
+/// A request has to wait: HTTP is left, and taken up again for its answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer comes later")]
+struct HasToWait;
+
 impl Talk {
-    async fn over(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
-        let (router, from, seat) = (TowerToHyperService::new(self.router), self.from, self.seat);
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(from));
-            request.extensions_mut().insert(seat.clone());
-            router.call(request)
+    async fn over(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let (mut stream, mut answer) = (Rewound { early: Vec::new(), stream }, None);
+        // Boxed: nothing of HTTP is held while somebody waits.
+        while let Some((waiting, coming)) = Box::pin(self.speak_http(stream, answer)).await {
+            stream = waiting;
+            // Cancel-safe: who has gone is not answered.
+            answer = tokio::select! {
+                answer = coming => Some(answer),
+                () = gone(&mut stream) => return,
+            };
+            // In place of the request that was read already: this is what HTTP takes for the one that is answered.
+            stream.early.splice(..0, *b"GET / HTTP/1.1\r\n\r\n");
+        }
+    }
+
+    /// Answers until the connection ends or the answer to a request comes later, which is told then. The first request is
+    /// answered with `first`, where there is one.
+    async fn speak_http<S>(&self, stream: Rewound<S>, first: Option<Response>) -> Option<(Rewound<S>, Coming)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (first, later) = (Mutex::new(first), Mutex::new(None));
+        let service = service_fn(|mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(self.from));
+            request.extensions_mut().insert(self.seat.clone());
+            let (first, later, router) = (held(&first).take(), &later, TowerToHyperService::new(self.router.clone()));
+            let lasts = lasts(&request);
+            async move {
+                let answer = match first {
+                    Some(first) => Ok(first),
+                    None => router.call(request).await,
+                };
+                let Ok(mut answer) = answer;
+                match Later::take(&mut answer) {
+                    None => Ok(answer),
+                    Some(coming) if !lasts => Ok(coming.await),
+                    Some(coming) => {
+                        *held(later) = Some(coming);
+                        // What was answered before goes out first.
+                        tokio::task::yield_now().await;
+                        Err(HasToWait)
+                    }
+                }
+            }
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(stream), service);
+        let mut ending = self.ending.clone();
         // How a connection ends concerns its other side only.
-        let _ = self.watcher.watch(connection).await;
+        tokio::select! {
+            biased;
+            _ = &mut connection => {}
+            () = ending.requested() => {
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                let _ = (&mut connection).await;
+            }
+        }
+        let coming = held(&later).take()?;
+        let left = connection.into_parts();
+        let Rewound { mut early, stream } = left.io.into_inner();
+        early.splice(..0, left.read_buf);
+        Some((Rewound { early, stream }, coming))
     }
+}
+
+/// Whether the connection goes on after this request as if it had been a plain `GET`.
+fn lasts(request: &hyper::Request<Incoming>) -> bool {
+    request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && !request.headers().contains_key(CONNECTION)
+}
+
+/// Ends when the other side has gone. What it sends instead is kept for later. Cancel-safe.
+async fn gone(stream: &mut Rewound<impl AsyncRead + Unpin>) {
+    let mut byte = [0];
+    if let Ok(1..) = stream.stream.read(&mut byte).await {
+        stream.early.extend(byte);
+        std::future::pending::<()>().await;
+    }
+}
+
+fn held<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The next connection, as soon as there is a place for it.
@@ -163,9 +247,9 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, 
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpStream;
+    use tokio::io::AsyncWriteExt as _;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
     use tokio_rustls::rustls::{ClientConfig, RootCertStore};
     use tokio_rustls::{TlsConnector, client};
@@ -240,6 +324,82 @@ mod tests {
         let _answer = idle.read(&mut [0; 1024]).await?;
         trigger.pull();
         tokio::time::timeout(Duration::from_secs(2), serving).await???;
+        Ok(())
+    }
+
+    /// A server that answers `/now` at once, and `/later` when somebody speaks or at its end. Who waits holds a receiver.
+    async fn with_patience(shutdown: Shutdown) -> std::io::Result<(SocketAddr, watch::Sender<&'static str>)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (speak, spoken) = watch::channel("");
+        let ending = shutdown.clone();
+        let later = get(move || {
+            let (mut spoken, mut ending) = (spoken.clone(), ending.clone());
+            let coming = async move {
+                let word = tokio::select! {
+                    word = spoken.wait_for(|word| !word.is_empty()) => word.map_or("", |word| *word),
+                    () = ending.requested() => "ended",
+                };
+                word.into_response()
+            };
+            std::future::ready(Later::answer(coming))
+        });
+        let router = Router::new().route("/now", get(async || "now")).route("/later", later);
+        tokio::spawn(serve(listener, router, None, shutdown));
+        Ok((address, speak))
+    }
+
+    /// Waits until so many more wait than nobody.
+    async fn until_waiting(speak: &watch::Sender<&'static str>, more: usize) {
+        while speak.receiver_count() != 1 + more {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_answered_in_turn_on_the_connection_that_goes_on() -> Result<(), Box<dyn std::error::Error>> {
+        let (_trigger, shutdown) = Shutdown::by_hand();
+        let (address, speak) = with_patience(shutdown).await?;
+        let mut client = TcpStream::connect(address).await?;
+        client
+            .write_all(b"GET /now HTTP/1.1\r\nhost: x\r\n\r\nGET /later HTTP/1.1\r\nhost: x\r\n\r\nGET /now HTT")
+            .await?;
+        until_waiting(&speak, 1).await;
+        client.write_all(b"P/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+        speak.send_replace("word");
+        let mut answers = String::new();
+        client.read_to_string(&mut answers).await?;
+        let bodies: Vec<&str> =
+            answers.split("HTTP/1.1 200 OK\r\n").filter_map(|answer| answer.split("\r\n\r\n").nth(1)).collect();
+        assert_eq!(bodies, ["now", "word", "now"], "{answers}");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_is_not_waited_for() -> Result<(), Box<dyn std::error::Error>> {
+        let (_trigger, shutdown) = Shutdown::by_hand();
+        let (address, speak) = with_patience(shutdown).await?;
+        let mut client = TcpStream::connect(address).await?;
+        client.write_all(b"GET /later HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+        until_waiting(&speak, 1).await;
+        drop(client);
+        until_waiting(&speak, 0).await;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_answered_at_the_end_and_on_a_connection_that_does_not_last()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let (trigger, shutdown) = Shutdown::by_hand();
+        let (address, speak) = with_patience(shutdown).await?;
+        let asks = |request: &'static [u8]| tokio::spawn(ask(address, request));
+        let both = [asks(b"GET /later HTTP/1.1\r\nhost: x\r\n\r\n"), asks(b"GET /later HTTP/1.0\r\n\r\n")];
+        until_waiting(&speak, 2).await;
+        trigger.pull();
+        for answer in both {
+            let answer = answer.await??;
+            assert!(answer.contains(" 200 OK") && answer.ends_with("ended"), "{answer}");
+        }
         Ok(())
     }
 

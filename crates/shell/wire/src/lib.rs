@@ -19,7 +19,7 @@ pub use ahead::{Ahead, AheadError};
 pub use client::{Answer, CallError, Client, Peer};
 pub use clock::Clock;
 pub use failures::{Failures, Verdict};
-pub use payload::{Payload, Reply, reply};
+pub use payload::{Answering, Payload, Reply, reply};
 pub use random::{RandomnessError, enrolment_key, random, seal_nonce};
 pub use receiver::{Peers, Received, Receiver};
 pub use transport::{Timeouts, Trust, TrustError};

@@ -1,5 +1,7 @@
 //! Bodies of answers, with the digest that their signature needs.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
@@ -14,6 +16,20 @@ pub struct Payload {
 
 /// An answer before it is signed.
 pub type Reply = Response<Payload>;
+
+/// What a handler makes of a request.
+pub enum Answering {
+    /// This is the answer.
+    Now(Reply),
+    /// It will be an answer. Until then, the connection takes as little as can be (see [`Later`](pconf_daemon::Later)).
+    Later(Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>),
+}
+
+impl From<Reply> for Answering {
+    fn from(reply: Reply) -> Self {
+        Self::Now(reply)
+    }
+}
 
 impl Payload {
     /// Hashes `bytes`.

@@ -13,6 +13,7 @@ use pconf_bundle::signature::{
     Direction, Question, Refusal, Rejection, ReplayGuard, ReplayLimits, VerifiedHead, VerifiedRequest, verify_head,
 };
 use pconf_bundle::{Authorities, Code, KeyId, Keys, Problem, UnixSeconds};
+use pconf_daemon::Later;
 use pconf_names::MachineName;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -20,7 +21,7 @@ use tracing::{error, info, warn};
 use crate::ahead::Ahead;
 use crate::clock::Clock;
 use crate::failures::{Failures, Verdict};
-use crate::payload::{Payload, Reply, problem};
+use crate::payload::{Answering, Payload, Reply, problem};
 use crate::refusal::{limit, refuse};
 
 /// How long the body of a verified head may take to arrive.
@@ -123,18 +124,28 @@ impl<P: Peers> Receiver<P> {
 
     /// Answers one request that came from `from`: verified before `handler` sees it, signed after. Whoever sends much
     /// without a valid signature is answered with `429` for a while; a valid one is never limited.
-    pub async fn serve<H, F>(&self, request: Request<Body>, from: IpAddr, handler: H) -> Response<Body>
+    pub async fn serve<H, F, A>(&self, request: Request<Body>, from: IpAddr, handler: H) -> Response<Body>
     where
         H: FnOnce(Received) -> F,
-        F: Future<Output = Result<Reply, Problem>>,
+        F: Future<Output = Result<A, Problem>>,
+        A: Into<Answering>,
     {
         let received = match self.receive(request, from).await {
             Ok(received) => received,
             Err(refused) => return refused,
         };
         let question = Arc::clone(&received.question);
-        let answer = handler(received).await.unwrap_or_else(|fault| problem(&fault));
-        sign(&question, answer, self.clock.now().wall)
+        match handler(received).await.map(Into::into) {
+            Ok(Answering::Now(answer)) => sign(&question, answer, self.clock.now().wall),
+            Ok(Answering::Later(coming)) => {
+                let clock = self.clock.clone();
+                Later::answer(async move {
+                    let answer = coming.await.unwrap_or_else(|fault| problem(&fault));
+                    sign(&question, answer, clock.now().wall)
+                })
+            }
+            Err(fault) => sign(&question, problem(&fault), self.clock.now().wall),
+        }
     }
 
     /// Verifies a request: head, then body.
