@@ -72,11 +72,11 @@ impl Limits {
     }
 
     fn writes_in(&self, path: &RelativePath) -> bool {
-        self.folders.as_ref().is_none_or(|folders| folders.iter().any(|folder| is_within(path, folder)))
+        self.folders.as_ref().is_none_or(|folders| folders.iter().any(|folder| path.is_within(folder)))
     }
 
     fn leads_somewhere(&self, path: &RelativePath) -> bool {
-        self.folders.iter().flatten().any(|folder| is_within(folder, path))
+        self.folders.iter().flatten().any(|folder| folder.is_within(path))
     }
 
     fn touches(&self, name: &str) -> bool {
@@ -90,11 +90,6 @@ impl Limits {
     fn runs(&self, command: &[String]) -> bool {
         self.commands.as_ref().is_none_or(|commands| commands.iter().any(|allowed| allowed == command))
     }
-}
-
-fn is_within(path: &RelativePath, folder: &RelativePath) -> bool {
-    let rest = path.as_str().strip_prefix(folder.as_str());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn refused(revision: RevisionId, wanted: Vec<String>) -> Result<(), Refusal> {
