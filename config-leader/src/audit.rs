@@ -11,12 +11,11 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use pconf_files::Journal;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use crate::folder::Folder;
 use crate::hex::hex;
+use crate::now;
 use crate::orders::Actor;
 
 const LOG: &str = "audit.log";
@@ -90,7 +89,7 @@ pub(crate) fn append(
     let (seq, before) = last.map_or((0, String::new()), |last| (last.seq, last.mac));
     let mut entry = Entry {
         seq: seq + 1,
-        at: OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH).format(&Rfc3339)?,
+        at: now::to_the_second(),
         who: actor.to_string(),
         what: what.to_owned(),
         object: object.to_owned(),

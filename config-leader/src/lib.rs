@@ -16,6 +16,7 @@ mod hex;
 mod history;
 mod inputs;
 mod keys;
+mod now;
 mod orders;
 mod passphrase;
 mod publication;

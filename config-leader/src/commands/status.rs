@@ -8,10 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use pconf_daemon::Shutdown;
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::folder::Folder;
+use crate::now;
 use crate::orders::{Order, give};
 use crate::terminal::{Failure, Said, Terminal};
 
@@ -81,8 +80,7 @@ fn show(terminal: &Terminal, before: Option<&Said>, now: &Said) {
             terminal.show_in_place(now);
         }
     } else if !changes.is_empty() {
-        let time = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let time = time.format(&Rfc3339).unwrap_or_default();
+        let time = now::to_the_second();
         let lines: Vec<String> = changes.iter().map(|change| format!("{time}  {change}\n")).collect();
         let text = lines.concat();
         terminal.show(&Said { text, json: now.json.clone() });

@@ -5,8 +5,9 @@ use pconf_names::RevisionId;
 use pconf_platform::SecretKind;
 use pconf_render::{LiveSecret, SecretValue};
 use serde::{Deserialize, Serialize};
-use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
+
+use crate::now;
 
 /// One value and its history, as far as that is needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,8 +126,7 @@ impl Stored {
 
 impl Made {
     pub(crate) fn now(by: &str) -> Self {
-        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        Self { at: now.format(&Rfc3339).unwrap_or_default(), by: by.to_owned() }
+        Self { at: now::to_the_second(), by: by.to_owned() }
     }
 }
 
