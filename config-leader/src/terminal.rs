@@ -28,6 +28,17 @@ pub struct Said {
     pub json: Value,
 }
 
+/// Rows as lines whose columns stand below each other.
+pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let line = |row: &[String; COLUMNS]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
 /// Why the running leader did not do what it was asked, as it says it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Refusal {

@@ -1,7 +1,6 @@
 //! `impact`: what one setting reaches, from what was recorded while the files were rendered.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use pconf_names::{MachineName, RelativePath};
 use pconf_platform::dotted;
@@ -10,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::origins::{Origins, Readers};
 use crate::folder::Folder;
-use crate::terminal::{Failure, Said};
+use crate::terminal::{Failure, Said, table};
 
 /// One file that the setting reaches.
 struct Reached {
@@ -99,12 +98,7 @@ fn text(about: &str, machines: &BTreeMap<&MachineName, Vec<Reached>>, count: usi
         let services = if file.services.is_empty() { "-".to_owned() } else { file.services.join(", ") };
         rows.push([name.to_string(), file.path.to_string(), shown(&file.made), because, services]);
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..4).map(width).collect();
-    for [machine, file, made, because, services] in &rows {
-        let (a, b, c, d) = (widths[0], widths[1], widths[2], widths[3]);
-        let _ = writeln!(text, "{machine:a$}  {file:b$}  {made:c$}  {because:d$}  {services}");
-    }
+    text += &table(&rows);
     text
 }
 

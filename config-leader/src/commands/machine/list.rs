@@ -12,7 +12,7 @@ use crate::folder::Folder;
 use crate::inputs::Reader;
 use crate::keys::{Held, KeyRing, KeyVersion, State};
 use crate::server::last_contacts;
-use crate::terminal::{Failure, Said};
+use crate::terminal::{Failure, Said, table};
 use pconf_names::Span;
 
 pub(super) fn list(folder: &Folder) -> Result<Said, Failure> {
@@ -47,16 +47,7 @@ pub(super) fn list(folder: &Folder) -> Result<Said, Failure> {
             "machine": name, "role": machine.role, "url": machine.text("url"), "keys": keys, "lastContact": contact,
         }));
     }
-    let columns = rows[0].len();
-    let widths: Vec<usize> =
-        (0..columns).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default()).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        text += cells.collect::<Vec<_>>().join("  ").trim_end();
-        text.push('\n');
-    }
-    Ok(Said { text, json: json!({ "ok": true, "machines": machines }) })
+    Ok(Said { text: table(&rows), json: json!({ "ok": true, "machines": machines }) })
 }
 
 /// The version that says most about a machine: the one that it is spoken to with, else the newest.

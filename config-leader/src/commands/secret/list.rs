@@ -11,7 +11,7 @@ use crate::folder::Folder;
 use crate::inputs::Reader;
 use crate::secrets::{self, Phase, Stored, rotation};
 use crate::server::last_heard;
-use crate::terminal::{Failure, Said};
+use crate::terminal::{Failure, Said, table};
 
 const HEAD: [&str; 7] = ["SECRET", "KIND", "READERS", "SINCE", "FIRST USED", "LENGTH", "STATE"];
 
@@ -86,16 +86,4 @@ fn state(wanted: &WantedSecret, stored: Option<&Stored>, heard: &BTreeMap<Machin
             )
         }
     }
-}
-
-fn table(lines: &[[String; HEAD.len()]]) -> String {
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; HEAD.len()] = std::array::from_fn(width);
-    let mut text = String::new();
-    for line in lines {
-        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        text += cells.collect::<Vec<_>>().join("  ").trim_end();
-        text.push('\n');
-    }
-    text
 }

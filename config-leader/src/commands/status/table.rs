@@ -6,6 +6,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::commands::rollout;
+use crate::terminal;
 
 /// So many of a failed service's last lines are shown; `--output json` has them all.
 const LAST_LINES: usize = 5;
@@ -32,8 +33,7 @@ pub(super) fn table(status: &Value) -> String {
         let lines: Vec<String> = alarm.into_iter().chain(report.iter().flat_map(details)).collect();
         reports.push((name, lines));
     }
-    let widths: Vec<usize> =
-        (0..7).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default()).collect();
+    let width = rows.iter().map(|row| row[0].len()).max().unwrap_or_default();
     let accepted = if status["accepted"] == Value::Bool(true) { ", accepted" } else { "" };
     let mut shown = format!("revision {}{accepted}\n", text(&status["revision"]));
     shown += &rollout::in_short(&status["rollout"]).map(|text| format!("rollout of {text}")).unwrap_or_default();
@@ -42,18 +42,14 @@ pub(super) fn table(status: &Value) -> String {
         shown += &format!("saved and not published: {}; {}\n", said("message"), said("help"));
     }
     shown.push('\n');
-    for row in rows {
-        let cells = row.iter().zip(widths.iter().chain([&0])).map(|(cell, width)| format!("{cell:width$}"));
-        shown += cells.collect::<Vec<_>>().join("  ").trim_end();
-        shown.push('\n');
-    }
+    shown += &terminal::table(&rows);
     for (name, lines) in reports {
         let mut label = name.as_str();
         for line in lines {
             // A blank line goes before the first one of a machine.
             let before = if label.is_empty() { "" } else { "\n" };
             shown += before;
-            shown += format!("{label:width$}  {line}", width = widths[0]).trim_end();
+            shown += format!("{label:width$}  {line}").trim_end();
             shown.push('\n');
             label = "";
         }
