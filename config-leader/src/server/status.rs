@@ -401,8 +401,7 @@ pub(crate) async fn follow(
 
 /// What machines ran when they last reported.
 pub(crate) fn last_heard(folder: &Folder) -> anyhow::Result<BTreeMap<MachineName, RevisionId>> {
-    let Some(bytes) = pconf_files::read_state(&folder.state().join(STATE))? else { return Ok(BTreeMap::new()) };
-    let heard = read(&bytes).unwrap_or_default().into_iter();
+    let heard = kept(folder)?.into_iter();
     Ok(heard.filter_map(|(machine, heard)| Some((machine, runs(&heard.report?.verdict)?))).collect())
 }
 
@@ -419,9 +418,13 @@ fn runs(verdict: &Verdict) -> Option<RevisionId> {
 
 /// When each machine was last heard, RFC 3339.
 pub(crate) fn last_contacts(folder: &Folder) -> anyhow::Result<BTreeMap<MachineName, String>> {
-    let Some(bytes) = pconf_files::read_state(&folder.state().join(STATE))? else { return Ok(BTreeMap::new()) };
-    let heard = read(&bytes).unwrap_or_default();
-    Ok(heard.into_iter().filter_map(|(machine, heard)| Some((machine, heard.last_contact?))).collect())
+    Ok(kept(folder)?.into_iter().filter_map(|(machine, heard)| Some((machine, heard.last_contact?))).collect())
+}
+
+/// What a leader that does not run had heard; nothing, where it cannot be read: nothing is decided by it.
+fn kept(folder: &Folder) -> anyhow::Result<BTreeMap<MachineName, Heard>> {
+    let bytes = pconf_files::read_state(&folder.state().join(STATE))?;
+    Ok(bytes.and_then(|bytes| read(&bytes).ok()).unwrap_or_default())
 }
 
 /// What was kept; before there were versions it was kept by machine, without anything around it.
