@@ -157,7 +157,7 @@ pub(crate) struct Written {
 #[serde(deny_unknown_fields)]
 struct WrittenKey {
     version: u32,
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "EnrolmentKey::serialize_text")]
     key: EnrolmentKey,
     state: State,
     /// Unix seconds; of a retiring one only.
@@ -171,10 +171,6 @@ enum State {
     Active,
     Next,
     Retiring,
-}
-
-fn as_text<S: Serializer>(key: &EnrolmentKey, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&key.to_text())
 }
 
 impl Serialize for Ring {

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use pconf_bundle::{EnrolmentKey, UnixSeconds};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// How long the key before is good for after the first use of the next one, in seconds.
 const RETIRING: u64 = 24 * 3600;
@@ -30,7 +30,7 @@ pub(crate) struct Ring {
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyVersion {
     pub(crate) version: u32,
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "EnrolmentKey::serialize_text")]
     pub(crate) key: EnrolmentKey,
     #[serde(with = "seconds")]
     pub(crate) made: UnixSeconds,
@@ -321,10 +321,6 @@ impl Ring {
         self.keys.push(KeyVersion { version: self.last, key, made, state });
         self.last
     }
-}
-
-fn as_text<S: Serializer>(key: &EnrolmentKey, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&key.to_text())
 }
 
 /// Unix seconds as a number.

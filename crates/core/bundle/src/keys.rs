@@ -59,8 +59,13 @@ impl EnrolmentKey {
         Zeroizing::new(base64url::encode(self.0.as_slice()))
     }
 
-    /// For the two messages that carry a key, both sealed; nothing else writes one down by accident.
-    pub(crate) fn serialize_text<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    /// For the sealed messages that carry a key and the files that hold one: each says so, and nothing writes one down by
+    /// accident.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn serialize_text<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.to_text())
     }
 }
