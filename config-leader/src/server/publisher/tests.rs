@@ -125,15 +125,7 @@ impl Lab {
     }
 
     fn run(&self, machine: &str, revision: RevisionId) -> anyhow::Result<()> {
-        let report = Report {
-            verdict: Verdict::Running { revision },
-            written: Vec::new(),
-            removed: Vec::new(),
-            read_by_nothing: Vec::new(),
-            services: Vec::new(),
-            drift: Vec::new(),
-            on_disk: None,
-        };
+        let report = Report::of(Verdict::Running { revision });
         self.board.take(&machine.parse()?, report);
         Ok(())
     }
@@ -368,15 +360,7 @@ fn a_machine_that_went_back_or_never_came_holds_the_rotation_and_one_that_left_d
     lab.run("u1", announced)?;
     lab.run("v1", announced)?;
     let back = Verdict::RolledBack { revision: announced, running: first, reason: "x".to_owned() };
-    let report = Report {
-        verdict: back,
-        written: Vec::new(),
-        removed: Vec::new(),
-        read_by_nothing: Vec::new(),
-        services: Vec::new(),
-        drift: Vec::new(),
-        on_disk: None,
-    };
+    let report = Report::of(back);
     lab.board.take(&"u2".parse()?, report);
     assert_eq!(lab.publish()?.revision(), Some(announced));
     lab.platform(&["u1"])?;

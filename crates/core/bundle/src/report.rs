@@ -27,6 +27,15 @@ pub struct Report {
     pub on_disk: Option<RevisionId>,
 }
 
+impl Report {
+    /// That the machine is there, and that nothing was done for it.
+    #[must_use]
+    pub fn of(verdict: Verdict) -> Self {
+        let (written, removed, read_by_nothing) = (Vec::new(), Vec::new(), Vec::new());
+        Self { verdict, written, removed, read_by_nothing, services: Vec::new(), drift: Vec::new(), on_disk: None }
+    }
+}
+
 /// What the machine is at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case", deny_unknown_fields)]

@@ -180,15 +180,7 @@ impl Follower {
         };
         if self.told.as_ref() != Some(&verdict) {
             self.told = Some(verdict.clone());
-            self.undelivered = Some(Report {
-                verdict,
-                written: Vec::new(),
-                removed: Vec::new(),
-                read_by_nothing: Vec::new(),
-                services: Vec::new(),
-                drift: Vec::new(),
-                on_disk: None,
-            });
+            self.undelivered = Some(Report::of(verdict));
         }
     }
 }
