@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "a table is what this program is for")]
 
+mod asking;
 mod fleet;
 mod follower;
 mod load;
@@ -13,6 +14,7 @@ mod plain;
 mod rendering;
 mod restart;
 mod rollout;
+mod scale;
 mod serving;
 mod signed;
 mod start;
@@ -31,7 +33,7 @@ use crate::table::Table;
 type Measure = fn(&mut Table) -> Result<()>;
 
 /// What can be measured, in the order of the table.
-const PARTS: [(&str, Measure); 8] = [
+const PARTS: [(&str, Measure); 9] = [
     ("serving", serving::measure),
     ("trust", trust::measure),
     ("start", start::measure),
@@ -39,6 +41,7 @@ const PARTS: [(&str, Measure); 8] = [
     ("restart", restart::measure),
     ("follower", follower::measure),
     ("rendering", rendering::measure),
+    ("scale", scale::measure),
     ("waiting", waiting::measure),
 ];
 

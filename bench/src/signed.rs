@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, anyhow};
 use http::header::{ACCEPT, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method};
-use pconf_bundle::signature::{Asked, Direction, Nonce, sign_request};
+use pconf_bundle::signature::{Asked, Direction, Nonce, SentRequest, sign_request};
 use pconf_bundle::{ContentDigest, EnrolmentKey, KeyId, Keys, LONGEST_WAIT, Origin, UnixSeconds, prefer_wait, routes};
 
 use crate::load::Request;
@@ -40,17 +40,27 @@ impl Asker {
         Self { tag: Some(tag), ..self }
     }
 
+    /// The keys.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// The next request.
     pub(crate) fn request(&self) -> Result<Request> {
-        self.request_that_waits(None)
+        Ok(self.question(None, 0)?.0)
     }
 
-    /// The next request, which is ready to wait for another version as long as that goes.
-    pub(crate) fn waiting_request(&self) -> Result<Request> {
-        self.request_that_waits(self.tag.as_ref().map(|_| prefer_wait(LONGEST_WAIT)))
+    /// The next request, of a machine whose clock is a second ahead: a leader takes nothing that is as old as itself.
+    pub(crate) fn request_of_the_next_second(&self) -> Result<Request> {
+        Ok(self.question(None, 1)?.0)
     }
 
-    fn request_that_waits(&self, prefer: Option<HeaderValue>) -> Result<Request> {
+    /// The next request, which is ready to wait for another version as long as that goes, and what its answer is bound to.
+    pub(crate) fn waiting_request(&self) -> Result<(Request, SentRequest)> {
+        self.question(self.tag.as_ref().map(|_| prefer_wait(LONGEST_WAIT)), 0)
+    }
+
+    fn question(&self, prefer: Option<HeaderValue>, ahead: u64) -> Result<(Request, SentRequest)> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(routes::SEALED_BUNDLE));
         if let Some(tag) = &self.tag {
@@ -67,16 +77,16 @@ impl Asker {
             query: None,
             body: ContentDigest::of(b""),
         };
-        let now = UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
+        let now = UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + ahead);
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| anyhow!("no randomness: {error}"))?;
         let keys = Arc::clone(&self.keys);
-        sign_request(keys, Direction::ToLeader, &asked, &mut headers, now, Nonce::from_random(random))
+        let sent = sign_request(keys, Direction::ToLeader, &asked, &mut headers, now, Nonce::from_random(random))
             .map_err(|cause| anyhow!("cannot sign: {cause:?}"))?;
         let mut text = format!("GET {} HTTP/1.1\r\nhost: {}\r\n", self.path, self.origin.authority());
         for (name, value) in &headers {
             text = text + name.as_str() + ": " + value.to_str().context("our own header")? + "\r\n";
         }
-        Ok((text + "\r\n").into_bytes())
+        Ok(((text + "\r\n").into_bytes(), sent))
     }
 }

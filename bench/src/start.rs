@@ -42,7 +42,7 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn until_listening(address: SocketAddr, start: Instant) -> Result<Duration> {
+pub(crate) fn until_listening(address: SocketAddr, start: Instant) -> Result<Duration> {
     while TcpStream::connect(address).is_err() {
         anyhow::ensure!(start.elapsed() < Duration::from_secs(10), "nobody listens on {address}");
         std::thread::sleep(Duration::from_micros(200));

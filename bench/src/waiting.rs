@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
-use http::HeaderValue;
+use anyhow::{Context as _, Result, bail, ensure};
+use http::{HeaderValue, StatusCode};
 use pconf_plan::{Urgency, wait};
 use promises::{Platform, TemplateSet, get};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::asking::ask;
 use crate::signed::Asker;
 use crate::statistics::{Samples, megabytes, milliseconds};
 use crate::table::Table;
@@ -26,10 +26,9 @@ const FOLLOWERS: usize = 10_000;
 const IDLE: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_mins(1);
-const LONGEST_ANSWER: usize = 1 << 20;
 
 /// When somebody was given a revision.
-type Deliveries = Arc<Mutex<Vec<(String, Instant)>>>;
+pub(crate) type Deliveries = Arc<Mutex<Vec<(String, Instant)>>>;
 
 pub(crate) fn measure(table: &mut Table) -> Result<()> {
     let followers = match std::env::var("BENCH_WAITING") {
@@ -91,16 +90,21 @@ fn askers(platform: &mut Platform, followers: usize) -> Result<Vec<Asker>> {
             document["machines"][name] = json!({ "role": "app" });
         }
     })?;
+    with_keys(platform, &names, "app")
+}
+
+/// Makes a key for each of these machines.
+pub(crate) fn with_keys(platform: &Platform, names: &[String], role: &str) -> Result<Vec<Asker>> {
     let file = platform.path("identity.json");
     let mut askers = Vec::new();
-    for name in &names {
+    for name in names {
         platform.command()?.args(["machine", "identity", name, "--out"]).arg(&file).succeed()?;
         let identity: Value = serde_json::from_slice(&fs::read(&file)?)?;
         fs::remove_file(&file)?;
         let key = &identity["keys"][0];
         let version = key["version"].as_u64().context("a version")?;
         let key = (key["key"].as_str().context("a key")?.to_owned(), u32::try_from(version)?);
-        askers.push(Asker::new(platform.address(), name, "app", &key)?);
+        askers.push(Asker::new(platform.address(), name, role, &key)?);
     }
     Ok(askers)
 }
@@ -134,7 +138,7 @@ fn worked(process: u32) -> Result<Duration> {
     Ok(Duration::from_millis(10 * ticks.sum::<Result<u64>>()?))
 }
 
-fn all_wait(metrics: SocketAddr, followers: usize) -> Result<()> {
+pub(crate) fn all_wait(metrics: SocketAddr, followers: usize) -> Result<()> {
     let start = Instant::now();
     while waiters(metrics)? < followers {
         ensure!(start.elapsed() < PATIENCE, "only {} wait", waiters(metrics)?);
@@ -168,36 +172,17 @@ async fn talk(asker: &mut Asker, leader: SocketAddr, deliveries: &Deliveries) ->
     connection.set_nodelay(true)?;
     loop {
         let start = Instant::now();
-        connection.write_all(&asker.waiting_request()?).await?;
-        let mut answer = Vec::with_capacity(2048);
-        let end = loop {
-            ensure!(connection.read_buf(&mut answer).await? > 0, "the leader closed the connection");
-            if let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") {
-                break end + 4;
-            }
-        };
-        let head = String::from_utf8(answer[..end].to_vec())?;
-        let field = |name: &str| {
-            let line =
-                head.lines().find(|line| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)));
-            line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()))
-        };
-        match head.split(' ').nth(1) {
+        let answer = ask(&mut connection, &asker.waiting_request()?.0).await?;
+        match answer.status {
             // Sent away: the leader ends.
-            Some("304") if start.elapsed() < Duration::from_secs(50) => return Ok(()),
-            Some("304") => {}
-            Some("200") => {
-                let length: usize = field("content-length").context("a length")?.parse()?;
-                ensure!(length <= LONGEST_ANSWER, "{length} bytes");
-                while answer.len() < end + length {
-                    ensure!(connection.read_buf(&mut answer).await? > 0, "the leader closed the connection");
-                }
-                let at = Instant::now();
-                let revision = field("conf-revision").context("a revision")?;
-                deliveries.lock().unwrap_or_else(PoisonError::into_inner).push((revision, at));
-                *asker = asker.clone().knowing(HeaderValue::from_str(&field("etag").context("a version")?)?);
+            StatusCode::NOT_MODIFIED if start.elapsed() < Duration::from_secs(50) => return Ok(()),
+            StatusCode::NOT_MODIFIED => {}
+            StatusCode::OK => {
+                let revision = answer.header("conf-revision")?.to_owned();
+                deliveries.lock().unwrap_or_else(PoisonError::into_inner).push((revision, Instant::now()));
+                *asker = asker.clone().knowing(HeaderValue::from_str(answer.header("etag")?)?);
             }
-            _ => return Err(anyhow!("{head}")),
+            status => bail!("{status}"),
         }
     }
 }

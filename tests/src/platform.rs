@@ -51,7 +51,12 @@ impl Platform {
 
     /// One of a kind that ships, from `init KIND --example EXAMPLE`, with everything on this host.
     pub fn shipped(kind: &str, example: Option<&str>) -> Result<Self> {
-        let folder = scratch(&std::env::temp_dir())?;
+        Self::shipped_below(&std::env::temp_dir(), kind, example)
+    }
+
+    /// The same with its folder below another one than that for temporary files.
+    pub fn shipped_below(parent: &Path, kind: &str, example: Option<&str>) -> Result<Self> {
+        let folder = scratch(parent)?;
         std::os::unix::fs::symlink(
             crate::repository().join("templates").canonicalize()?,
             folder.path().join("templates"),

@@ -1,13 +1,15 @@
 //! The files of one machine: what a follower is told, and all that it is told.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pconf_names::{
     Class, ComposeFile, Digest, MachineName, Mode, OnChange, Owner, RelativePath, RevisionId, RoleName, ServiceRule,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::control::Control;
 use crate::masks::Masks;
@@ -99,18 +101,19 @@ pub struct File {
     pub content: Content,
 }
 
-/// Exact bytes; JSON carries them as `"text"` where they are UTF-8 and as `"base64"` (RFC 4648 section 4) elsewhere.
+/// Exact bytes; JSON carries them as `"text"` where they are UTF-8 and as `"base64"` (RFC 4648 section 4) elsewhere. A clone
+/// shares them.
 ///
 /// Any file may hold a secret, so `Debug` shows size and digest only.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Encoded", try_from = "Encoded")]
-pub struct Content(Vec<u8>);
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Encoded")]
+pub struct Content(Arc<[u8]>);
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Encoded {
-    Text(String),
-    Base64(String),
+enum Encoded<'c> {
+    Text(Cow<'c, str>),
+    Base64(Cow<'c, str>),
 }
 
 impl Content {
@@ -129,26 +132,33 @@ impl Content {
 
 impl From<Vec<u8>> for Content {
     fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<Arc<[u8]>> for Content {
+    fn from(bytes: Arc<[u8]>) -> Self {
         Self(bytes)
     }
 }
 
-impl From<Content> for Encoded {
-    fn from(content: Content) -> Self {
-        match String::from_utf8(content.0) {
-            Ok(text) => Self::Text(text),
-            Err(binary) => Self::Base64(STANDARD.encode(binary.as_bytes())),
-        }
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let encoded = match std::str::from_utf8(&self.0) {
+            Ok(text) => Encoded::Text(text.into()),
+            Err(_) => Encoded::Base64(STANDARD.encode(&self.0).into()),
+        };
+        encoded.serialize(serializer)
     }
 }
 
-impl TryFrom<Encoded> for Content {
+impl TryFrom<Encoded<'_>> for Content {
     type Error = base64::DecodeError;
 
-    fn try_from(encoded: Encoded) -> Result<Self, Self::Error> {
+    fn try_from(encoded: Encoded<'_>) -> Result<Self, Self::Error> {
         match encoded {
-            Encoded::Text(text) => Ok(Self(text.into_bytes())),
-            Encoded::Base64(text) => STANDARD.decode(text).map(Self),
+            Encoded::Text(text) => Ok(Self(text.as_bytes().into())),
+            Encoded::Base64(text) => Ok(STANDARD.decode(text.as_bytes())?.into()),
         }
     }
 }

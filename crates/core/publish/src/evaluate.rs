@@ -14,8 +14,9 @@ pub fn evaluate(
 ) -> Result<BTreeMap<MachineName, RenderedMachine>, Vec<Problem>> {
     let mut machines = BTreeMap::new();
     let mut problems: Vec<Problem> = Vec::new();
+    let mut rendering = set.rendering(scene, secrets);
     for name in scene.machines().keys() {
-        match set.render(scene, name, secrets) {
+        match rendering.machine(name) {
             Ok(machine) => drop(machines.insert(name.clone(), machine)),
             // Two machines of one role share their faults.
             Err(found) => found.into_iter().for_each(|problem| {

@@ -5,6 +5,7 @@
 
 mod evaluate;
 mod guard;
+mod kept;
 mod made_of;
 mod publication;
 mod rollout;

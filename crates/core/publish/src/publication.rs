@@ -1,18 +1,19 @@
 //! One published state of the whole platform.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use pconf_bundle::{Bundle, Content, Directory, File, Masks};
 use pconf_names::{Digest, MachineName, RevisionId};
 use pconf_platform::Policy;
 use pconf_render::RenderedMachine;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use crate::kept::Kept;
 use crate::made_of::MadeOf;
 
 /// One published state of the whole platform: what every machine gets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Kept")]
 pub struct Publication {
     /// Its number, which only grows.
     pub revision: RevisionId,
@@ -21,8 +22,13 @@ pub struct Publication {
     /// The bundles by machine.
     pub machines: BTreeMap<MachineName, Bundle>,
     /// What it was made of; unknown of revisions that were published before this was kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_of: Option<MadeOf>,
+}
+
+impl Serialize for Publication {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Kept::of(self).serialize(serializer)
+    }
 }
 
 impl Publication {
@@ -113,20 +119,17 @@ fn bundle(revision: RevisionId, machine: MachineName, rendered: RenderedMachine)
 /// from the files.
 fn digest(machines: &BTreeMap<MachineName, Bundle>) -> Digest {
     let mut list = String::new();
+    // By where the bytes are: machines share them.
+    let mut digests = HashMap::new();
     for (name, bundle) in machines {
         list += &format!("machine {name} {}\n", bundle.role);
         for d in &bundle.directories {
             list += &format!("directory {} {} {}\n", d.owner, d.mode, d.path);
         }
         for file in &bundle.files {
-            list += &format!(
-                "file {:?} {} {} {} {}\n",
-                file.class,
-                file.owner,
-                file.mode,
-                file.content.digest(),
-                file.path
-            );
+            let bytes = file.content.as_bytes();
+            let digest = *digests.entry((bytes.as_ptr(), bytes.len())).or_insert_with(|| file.content.digest());
+            list += &format!("file {:?} {} {} {digest} {}\n", file.class, file.owner, file.mode, file.path);
             if let Some(on_change) = &file.on_change {
                 list += &format!("on-change {}\n", json(on_change));
             }
@@ -162,7 +165,7 @@ mod tests {
     fn platform(text: &str, mode: &str) -> Result<Machines, Box<dyn std::error::Error>> {
         let attributes =
             Attributes { class: Class::Config, owner: "0:0".parse()?, mode: mode.parse()?, on_change: None };
-        let file = RenderedFile { path: "core/conf/core.yml".parse()?, attributes, bytes: text.as_bytes().to_vec() };
+        let file = RenderedFile { path: "core/conf/core.yml".parse()?, attributes, bytes: text.as_bytes().into() };
         let machine = RenderedMachine {
             role: "core".parse()?,
             directories: Vec::new(),

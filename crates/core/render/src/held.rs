@@ -1,27 +1,30 @@
 //! Which secrets a machine's files hold: those travel beside them, so that nobody is shown them. The others stay here.
 
-use std::collections::BTreeMap;
-
-use pconf_names::RelativePath;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::encode;
 use crate::render::RenderedFile;
 use crate::secrets::SecretValue;
 
-/// Those of the secrets that stand in one of the files, in any form that an encoder gives them.
-pub(crate) fn held<'v>(
-    secrets: impl Iterator<Item = &'v SecretValue>,
-    files: &BTreeMap<RelativePath, RenderedFile>,
-) -> Vec<SecretValue> {
-    // A secret gets into a file through a template only, and what a template makes is text.
-    let texts: Vec<&str> = files.values().filter_map(|file| std::str::from_utf8(&file.bytes).ok()).collect();
-    let is_held = |secret: &&SecretValue| {
+/// A value with every form in which an encoder may have put it into a file.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Sought {
+    pub(crate) value: SecretValue,
+    forms: Vec<String>,
+}
+
+impl Sought {
+    pub(crate) fn new(value: &SecretValue) -> Self {
         // One line of several is enough: a key may be indented.
-        let lines = secret.confidential().lines().filter(|line| !line.is_empty() && !line.starts_with("-----"));
-        let mut forms = lines.flat_map(encode::forms);
-        forms.any(|form| texts.iter().any(|text| text.contains(&form)))
-    };
-    secrets.filter(is_held).cloned().collect()
+        let lines = value.confidential().lines().filter(|line| !line.is_empty() && !line.starts_with("-----"));
+        Self { forms: lines.flat_map(encode::forms).collect(), value: value.clone() }
+    }
+
+    /// Whether it stands in a file. It gets there through a template only, and what a template makes is text.
+    pub(crate) fn is_in(&self, file: &RenderedFile) -> bool {
+        let text = std::str::from_utf8(&file.bytes);
+        text.is_ok_and(|text| self.forms.iter().any(|form| text.contains(form)))
+    }
 }
 
 #[cfg(test)]
@@ -41,10 +44,9 @@ mod tests {
         let held_by = |text: &str| -> Result<Vec<usize>, Box<dyn std::error::Error>> {
             let attributes =
                 Attributes { class: Class::Config, owner: "0:0".parse()?, mode: "0640".parse()?, on_change: None };
-            let path: RelativePath = "a".parse()?;
-            let file = RenderedFile { path: path.clone(), attributes, bytes: text.as_bytes().to_vec() };
-            let found = held(secrets.iter(), &BTreeMap::from([(path, file)]));
-            Ok(found.iter().filter_map(|one| secrets.iter().position(|secret| secret == one)).collect())
+            let file = RenderedFile { path: "a".parse()?, attributes, bytes: text.as_bytes().into() };
+            let held = secrets.iter().enumerate().filter(|(_, secret)| Sought::new(secret).is_in(&file));
+            Ok(held.map(|(index, _)| index).collect())
         };
         assert_eq!(held_by("key: plain, chain")?, [0]);
         assert_eq!(held_by(r#"{"p":"say \"$hi\""}"#)?, [1]);

@@ -5,6 +5,7 @@
 //! arrives as it is or is refused by name; it is never mangled and never read as template syntax.
 
 mod bounds;
+mod common;
 mod encode;
 mod fault;
 mod held;
@@ -18,7 +19,7 @@ mod syntax;
 mod wellformed;
 
 pub use provenance::{Dependencies, FileOrigin, Kind, Lines, Piece, Place, Provenance, Reach, Step};
-pub use render::{RenderedFile, RenderedMachine};
+pub use render::{RenderedFile, RenderedMachine, Rendering};
 pub use scene::{Scene, SceneMachine};
 pub use secrets::{LiveSecret, SecretValue, SecretValues};
 pub use set::TemplateSet;

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 use pconf_names::{ComposeFile, MachineName, RelativePath, RoleName, ServiceRule};
 use pconf_platform::{Attributes, ManagedDirectory, Problem, RoleManifest, SecretId, SecretKind};
 use tera::Tera;
 
 use crate::bounds;
+use crate::common::Common;
 use crate::fault;
-use crate::held;
 use crate::scene::{Scene, SceneMachine};
 use crate::secrets::{LiveSecret, SecretValue, SecretValues};
 use crate::set::{Source, TemplateSet};
@@ -43,8 +44,8 @@ pub struct RenderedFile {
     pub path: RelativePath,
     /// Class, owner, mode and how a change is taken.
     pub attributes: Attributes,
-    /// The exact bytes; may hold secrets.
-    pub bytes: Vec<u8>,
+    /// The exact bytes; may hold secrets. Machines whose file is the same share them.
+    pub bytes: Arc<[u8]>,
 }
 
 impl std::fmt::Debug for RenderedFile {
@@ -53,29 +54,36 @@ impl std::fmt::Debug for RenderedFile {
     }
 }
 
-impl TemplateSet {
+/// The rendering of a scene, machine by machine: what says the same on every machine of a role is rendered and judged once.
+pub struct Rendering<'s> {
+    set: &'s TemplateSet,
+    scene: &'s Scene,
+    secrets: &'s SecretValues,
+    common: BTreeMap<RoleName, Common>,
+}
+
+impl Rendering<'_> {
     /// Renders and judges every file of one machine, or says everything that is wrong.
-    pub fn render(
-        &self,
-        scene: &Scene,
-        name: &MachineName,
-        secrets: &SecretValues,
-    ) -> Result<RenderedMachine, Vec<Problem>> {
+    pub fn machine(&mut self, name: &MachineName) -> Result<RenderedMachine, Vec<Problem>> {
+        let Self { set, scene, secrets, common } = self;
         let unknown =
-            || fault::whole_file(self.shown.clone(), "unknown-machine", format!("no machine `{name}`"), String::new());
+            || fault::whole_file(set.shown.clone(), "unknown-machine", format!("no machine `{name}`"), String::new());
         let machine = scene.machines().get(name).ok_or_else(|| vec![unknown()])?;
-        let (Some(role), Some(manifest)) = (self.roles.get(&machine.role), self.manifests.get(&machine.role)) else {
+        let (Some(role), Some(manifest)) = (set.roles.get(&machine.role), set.manifests.get(&machine.role)) else {
             return Err(vec![unknown()]);
         };
-        let work =
-            Work { set: self, scene, name, machine, secrets, context: self.context(scene, name, machine, secrets) };
+        let common = common.entry(machine.role.clone()).or_insert_with(|| Common::of(set, &machine.role));
+        let work = Work { set, scene, name, machine, secrets, context: set.context(scene, name, machine, secrets) };
         let mut problems = Vec::new();
         let mut files = BTreeMap::new();
         for (target, source) in &role.files {
-            match work.file(target, source) {
-                Ok((path, bytes)) => {
-                    let attributes = manifest.attributes(&path);
-                    if files.insert(path.clone(), RenderedFile { path, attributes, bytes }).is_some() {
+            let file = common.file(target, || {
+                let (path, bytes) = work.file(target, source)?;
+                Ok(RenderedFile { attributes: manifest.attributes(&path), path, bytes: bytes.into() })
+            });
+            match file {
+                Ok(file) => {
+                    if files.insert(file.path.clone(), file).is_some() {
                         problems.push(work.about(
                             source,
                             target,
@@ -87,21 +95,38 @@ impl TemplateSet {
                 Err(found) => problems.extend(found),
             }
         }
-        problems.extend(self.files_for_folders(&machine.role, manifest, &files));
-        problems.extend(self.missing_compose_files(&machine.role, manifest, &files));
+        problems.extend(set.files_for_folders(&machine.role, manifest, &files));
+        problems.extend(set.missing_compose_files(&machine.role, manifest, &files));
         if problems.is_empty() {
-            let readable = self.readable_secrets(name, machine, secrets);
             Ok(RenderedMachine {
                 role: machine.role.clone(),
                 directories: manifest.directories.clone(),
                 services: manifest.services.clone(),
                 compose: manifest.compose.clone(),
-                secrets: held::held(readable.flat_map(|(_, secret)| secret.values()), &files),
+                secrets: common.held(set.readable_secrets(name, machine, secrets), &files),
                 files: files.into_values().collect(),
             })
         } else {
             Err(problems)
         }
+    }
+}
+
+impl TemplateSet {
+    /// The rendering of a scene.
+    #[must_use]
+    pub fn rendering<'s>(&'s self, scene: &'s Scene, secrets: &'s SecretValues) -> Rendering<'s> {
+        Rendering { set: self, scene, secrets, common: BTreeMap::new() }
+    }
+
+    /// As [`Rendering::machine`], of one machine alone.
+    pub fn render(
+        &self,
+        scene: &Scene,
+        name: &MachineName,
+        secrets: &SecretValues,
+    ) -> Result<RenderedMachine, Vec<Problem>> {
+        self.rendering(scene, secrets).machine(name)
     }
 
     /// Files that land where a folder has to be.

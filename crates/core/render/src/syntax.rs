@@ -26,12 +26,13 @@ pub(crate) struct Reading {
     pub(crate) unencoded: Vec<Range<usize>>,
     /// Names in conditions.
     pub(crate) asked: Vec<Asked>,
+    /// Names to which the template itself gives a meaning.
+    pub(crate) bound: Vec<String>,
 }
 
 /// Reads one template. Text that is no valid template gives whatever could be read: Tera reports what is wrong with it.
 pub(crate) fn read(source: &str) -> Reading {
     let mut reading = Reading::default();
-    let mut shadowed: Vec<String> = Vec::new();
     let mut position = 0;
     while let Some(tag) = next_tag(source, position) {
         position = tag.end;
@@ -47,12 +48,13 @@ pub(crate) fn read(source: &str) -> Reading {
             TagKind::Statement => match statement_keyword(inner) {
                 "raw" => position = end_of_raw(source, position),
                 "if" | "elif" => reading.asked.extend(asked_in(inner, tag.inner.start)),
-                "for" | "set" | "set_global" => shadowed.extend(bound_names(inner)),
+                "for" | "set" | "set_global" => reading.bound.extend(bound_names(inner)),
                 _ => {}
             },
         }
     }
-    reading.asked.retain(|asked| !shadowed.contains(&asked.path[0]));
+    let Reading { asked, bound, .. } = &mut reading;
+    asked.retain(|asked| !bound.contains(&asked.path[0]));
     reading
 }
 

@@ -3,9 +3,11 @@
 //! A file of a newer program is refused and not guessed at: what this program does not know of it would be lost with the
 //! next write.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+use serde::de::value::CowStrDeserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, forward_to_deserialize_any};
 
 /// The form that this program writes.
 const VERSION: u32 = 1;
@@ -49,9 +51,56 @@ pub fn from_state<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
     if let Some(found) = version.filter(|found| *found != VERSION) {
         return Err(StateError::Foreign { found });
     }
-    let mut content: Map<String, Value> = serde_json::from_slice(bytes).map_err(StateError::Damaged)?;
-    content.remove("version");
-    serde_json::from_value(content.into()).map_err(StateError::Damaged)
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let content = T::deserialize(Unversioned(&mut json)).map_err(StateError::Damaged)?;
+    json.end().map_err(StateError::Damaged)?;
+    Ok(content)
+}
+
+/// An object without its version, read in one go: some states are large.
+struct Unversioned<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Unversioned<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(Unversioned(visitor))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Unversioned<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        self.0.visit_map(Unversioned(map))
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Unversioned<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        while let Some(key) = self.0.next_key::<Cow<'de, str>>()? {
+            if key != "version" {
+                return seed.deserialize(CowStrDeserializer::new(key)).map(Some);
+            }
+            self.0.next_value::<IgnoredAny>()?;
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.0.next_value_seed(seed)
+    }
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub(crate) fn rendered(content: &Content) -> BTreeMap<MachineName, RenderedMachi
                 mode: "0640".parse().expect("a mode"),
                 on_change: None,
             },
-            bytes: text.clone().into_bytes(),
+            bytes: text.as_bytes().into(),
         }],
         services: Vec::new(),
         compose: Vec::new(),
