@@ -12,7 +12,7 @@ use http::StatusCode;
 use pconf_bundle::open_bundle;
 use pconf_files::Root;
 use promises::{Platform, TemplateSet, get};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -68,17 +68,18 @@ struct Fleet {
     platform: Platform,
     askers: Vec<Asker>,
     metrics: SocketAddr,
-    /// What is changed.
+    /// What every machine's files say: a setting and how it changes.
     setting: &'static str,
+    value: fn(usize) -> Value,
 }
 
 impl Fleet {
     fn of(kind: &str, machines: u32) -> Result<Self> {
         // In memory: thousands of keys and secrets are made, one after the other.
         let folder = Path::new("/dev/shm");
-        let (mut platform, role, setting) = match kind {
-            "Pryv" => (Platform::shipped_below(folder, "pryv", None)?, "core", "/service/name"),
-            _ => (Platform::little_below(folder, &TemplateSet::little(), &[])?, "app", "/greeting"),
+        let (mut platform, role) = match kind {
+            "Pryv" => (Platform::shipped_below(folder, "pryv", None)?, "core"),
+            _ => (Platform::little_below(folder, &TemplateSet::little(), &[])?, "app"),
         };
         let metrics = SocketAddr::new(platform.address().ip(), 7002);
         platform.configure_leader("metrics", json!({ "listen": metrics }))?;
@@ -94,7 +95,11 @@ impl Fleet {
             }
         })?;
         let askers = with_keys(&platform, &names, role)?;
-        Ok(Self { platform, askers, metrics, setting })
+        let (setting, value): (_, fn(usize) -> Value) = match kind {
+            "Pryv" => ("/uploads/maxSizeMb", |number| json!(100 + number)),
+            _ => ("/greeting", |number| json!(format!("change {number}"))),
+        };
+        Ok(Self { platform, askers, metrics, setting, value })
     }
 
     /// Saves changes; how long until the first machine was given each, and how long one rendering of all took.
@@ -119,13 +124,13 @@ impl Fleet {
             let present = ask(&mut connection, &asker.request()?).await?;
             let knowing = asker.knowing(present.headers.get("etag").context("a version")?.clone());
             let (request, _) = knowing.waiting_request()?;
-            let saves = async {
+            let edit = async {
                 tokio::time::sleep(QUIET / 4).await;
                 let saved = Instant::now();
-                self.platform.set(self.setting, json!(format!("change {number}")))?;
+                self.platform.set(self.setting, (self.value)(number))?;
                 anyhow::Ok(saved)
             };
-            let (answer, saved) = tokio::try_join!(ask(&mut connection, &request), saves)?;
+            let (answer, saved) = tokio::try_join!(ask(&mut connection, &request), edit)?;
             ensure!(answer.status == StatusCode::OK, "{}", answer.status);
             Ok(saved.elapsed())
         })

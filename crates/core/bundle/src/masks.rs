@@ -34,6 +34,11 @@ impl Masks {
         self.0.is_empty()
     }
 
+    /// The secrets, sorted; [`Masks::new`] makes the same of them again.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// `text` with `••••` in place of every secret, as it is or in base64, hexadecimal or escaped for JSON, compose or a URL.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {

@@ -20,7 +20,7 @@ pub(crate) struct Kept<'p> {
     /// Whole bundles, as they were kept before there was the rest; read, and not written any more.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     machines: BTreeMap<MachineName, Bundle>,
-    /// Every line of every file once, its line break included.
+    /// Every line of every file once, its line break included, and every line of a mask.
     #[serde(default)]
     lines: Vec<Cow<'p, str>>,
     /// Every content once.
@@ -38,11 +38,15 @@ pub(crate) struct Kept<'p> {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum KeptContent {
-    /// Of `lines`, in order.
-    Lines(Vec<usize>),
+    Lines(Runs),
     /// What is no text.
     Bytes(Content),
 }
+
+/// Stretches of `lines`, in order, each by its beginning and its length: what machines share is one after the other there.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Runs(Vec<usize>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,8 +55,7 @@ struct KeptBundle {
     pattern: usize,
     /// Of `contents`, in the order of the files.
     files: Vec<usize>,
-    #[serde(default, skip_serializing_if = "Masks::is_empty")]
-    masks: Masks,
+    masks: Runs,
 }
 
 /// A part is missing.
@@ -76,7 +79,8 @@ impl<'p> Kept<'p> {
             });
             newest.insert(&bundle.role, pattern);
             let files = bundle.files.iter().map(|file| contents.place(&file.content, &mut texts)).collect();
-            bundles.insert(name.clone(), KeptBundle { pattern, files, masks: bundle.masks.clone() });
+            let masks = texts.runs(bundle.masks.lines());
+            bundles.insert(name.clone(), KeptBundle { pattern, files, masks });
         }
         let Publication { revision, digest, made_of, .. } = publication;
         Self {
@@ -84,7 +88,7 @@ impl<'p> Kept<'p> {
             digest: *digest,
             machines: BTreeMap::new(),
             lines: texts.lines,
-            contents: contents.contents,
+            contents: contents.all,
             patterns,
             bundles,
             made_of: made_of.clone(),
@@ -109,30 +113,57 @@ struct Lines<'p> {
 }
 
 impl<'p> Lines<'p> {
-    fn place(&mut self, line: &'p str) -> usize {
-        *self.places.entry(line).or_insert_with(|| {
-            self.lines.push(line.into());
-            self.lines.len() - 1
-        })
+    fn runs(&mut self, lines: impl Iterator<Item = &'p str>) -> Runs {
+        let mut runs = Vec::new();
+        for line in lines {
+            let place = *self.places.entry(line).or_insert_with(|| {
+                self.lines.push(line.into());
+                self.lines.len() - 1
+            });
+            match runs.as_mut_slice() {
+                [.., from, length] if *from + *length == place => *length += 1,
+                _ => runs.extend([place, 1]),
+            }
+        }
+        Runs(runs)
+    }
+}
+
+impl Runs {
+    /// The lines themselves, if they are all there.
+    fn lines<'l>(&self, lines: &'l [Cow<'_, str>]) -> Option<Vec<&'l str>> {
+        let mut found = Vec::new();
+        for run in self.0.chunks(2) {
+            let [from, length] = *run else { return None };
+            found.extend(lines.get(from..from.checked_add(length)?)?.iter().map(|line| &**line));
+        }
+        Some(found)
     }
 }
 
 #[derive(Default)]
 struct Contents {
-    contents: Vec<KeptContent>,
+    all: Vec<KeptContent>,
     /// By where the bytes are: machines share them.
     places: HashMap<(*const u8, usize), usize>,
+    /// By what the bytes are.
+    same: HashMap<Runs, usize>,
 }
 
 impl Contents {
     fn place<'p>(&mut self, content: &'p Content, lines: &mut Lines<'p>) -> usize {
+        let Self { all, places, same } = self;
         let bytes = content.as_bytes();
-        *self.places.entry((bytes.as_ptr(), bytes.len())).or_insert_with(|| {
-            self.contents.push(match std::str::from_utf8(bytes) {
-                Ok(text) => KeptContent::Lines(text.split_inclusive('\n').map(|line| lines.place(line)).collect()),
-                Err(_) => KeptContent::Bytes(content.clone()),
-            });
-            self.contents.len() - 1
+        let mut add = |content| {
+            all.push(content);
+            all.len() - 1
+        };
+        *places.entry((bytes.as_ptr(), bytes.len())).or_insert_with(|| match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                let runs = lines.runs(text.split_inclusive('\n'));
+                *same.entry(runs.clone()).or_insert_with(|| add(KeptContent::Lines(runs)))
+            }
+            Err(_) => add(KeptContent::Bytes(content.clone())),
         })
     }
 }
@@ -146,6 +177,8 @@ impl TryFrom<Kept<'_>> for Publication {
         for (name, KeptBundle { pattern, files, masks }) in bundles {
             let incomplete = || Incomplete(name.clone());
             let pattern = patterns.get(pattern).filter(|pattern| pattern.files.len() == files.len());
+            let masks = masks.lines(&lines).ok_or_else(incomplete)?;
+            let masks = Masks::new(masks.into_iter().map(str::to_owned));
             let mut bundle = Bundle { machine: name.clone(), masks, ..pattern.cloned().ok_or_else(incomplete)? };
             for (file, content) in bundle.files.iter_mut().zip(files) {
                 file.content = contents.get(content).cloned().flatten().ok_or_else(incomplete)?;
@@ -160,11 +193,7 @@ impl KeptContent {
     fn whole(self, lines: &[Cow<'_, str>]) -> Option<Content> {
         match self {
             Self::Bytes(content) => Some(content),
-            Self::Lines(places) => {
-                let text: Option<String> =
-                    places.into_iter().map(|place| lines.get(place).map(|line| &**line)).collect();
-                Some(text?.into_bytes().into())
-            }
+            Self::Lines(runs) => Some(runs.lines(lines)?.concat().into_bytes().into()),
         }
     }
 }
@@ -193,8 +222,10 @@ mod tests {
         let whole: Publication = serde_json::from_str(WHOLE)?;
         let kept = serde_json::to_value(&whole)?;
         assert_eq!(serde_json::from_value::<Publication>(kept.clone())?, whole);
-        assert_eq!(kept["lines"], serde_json::json!(["one\n", "two\n", "hunter2\n", "no end"]));
+        assert_eq!(kept["lines"], serde_json::json!(["one\n", "two\n", "hunter2\n", "hunter2", "no end"]));
         assert_eq!(kept["patterns"].as_array().map(Vec::len), Some(1));
+        assert_eq!(kept["contents"][0], serde_json::json!({ "lines": [0, 3] }));
+        assert_eq!(kept["contents"][2], serde_json::json!({ "lines": [0, 2, 4, 1] }));
         let texts: Vec<_> = whole.machines.values().map(|bundle| bundle.files[0].content.as_bytes()).collect();
         assert_eq!(texts, [b"one\ntwo\nhunter2\n".as_slice(), b"one\ntwo\nno end"]);
         Ok(())
