@@ -183,17 +183,16 @@ impl StatusBoard {
 
     /// An authenticated request came.
     pub(crate) fn contact(&self, machine: &MachineName) {
-        let (now, moment) = (now(), self.time.now());
-        {
-            let mut heard = self.heard();
-            let entry = heard.entry(machine.clone()).or_default();
-            // After however short a silence it may be one whose turn has come: a platform says itself how long that is.
-            let was_silent = entry.last_moment.replace(moment).is_none_or(|last| moment > last);
-            if was_silent {
-                self.reported.notify_one();
-            }
-            entry.last_contact = Some(now);
+        let moment = self.time.now();
+        let mut heard = self.heard();
+        if heard.get(machine).is_some_and(|heard| heard.last_moment == Some(moment)) {
+            // Contacts are known to the second.
+            return;
         }
+        let entry = heard.entry(machine.clone()).or_default();
+        (entry.last_moment, entry.last_contact) = (Some(moment), Some(now()));
+        // After however short a silence it may be one whose turn has come: a platform says itself how long that is.
+        self.reported.notify_one();
         self.is_stale.store(true, Ordering::Relaxed);
     }
 

@@ -17,17 +17,20 @@ impl Base {
         Self { lines: String::with_capacity(1024), covered: String::with_capacity(256) }
     }
 
-    /// Covers the component with the serialised identifier, e.g. `"@path";req`.
-    fn cover(&mut self, identifier: &str, value: &str) {
+    /// Covers a component: its name, and the parameters of its identifier as they are serialised, e.g. `;req`.
+    fn cover(&mut self, name: &str, parameters: &str, value: &str) {
         self.covered.push(if self.covered.is_empty() { '(' } else { ' ' });
-        self.covered.push_str(identifier);
-        for part in [identifier, ": ", value, "\n"] {
+        for part in ["\"", name, "\"", parameters] {
+            self.covered.push_str(part);
+            self.lines.push_str(part);
+        }
+        for part in [": ", value, "\n"] {
             self.lines.push_str(part);
         }
     }
 
     fn cover_field(&mut self, (name, value): (&str, &str)) {
-        self.cover(&format!("\"{name}\""), value);
+        self.cover(name, "", value);
     }
 
     /// The base of a request.
@@ -58,9 +61,9 @@ impl Base {
             base.cover_field(*field);
         }
         for (name, value) in target.components() {
-            base.cover(&format!("\"{name}\";req"), value);
+            base.cover(name, ";req", value);
         }
-        base.cover("\"signature\";req;key=\"req\"", question_signature);
+        base.cover("signature", ";req;key=\"req\"", question_signature);
         base
     }
 
@@ -80,7 +83,7 @@ impl Base {
     }
 
     fn text(&self, parameters: &str) -> String {
-        format!("{}\"@signature-params\": {}){parameters}", self.lines, self.covered)
+        [&self.lines, "\"@signature-params\": ", &self.covered, ")", parameters].concat()
     }
 }
 
