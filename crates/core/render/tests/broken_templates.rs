@@ -1,25 +1,19 @@
 //! Every fault of a template is told at once, at its place, with the way out.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod lab;
+
 use std::collections::BTreeMap;
 
 use pconf_platform::{PlatformFile, Problem, SecretId, Sources, render_text};
 use pconf_render::{SecretValue, SecretValues, TemplateSet};
 
+use lab::SCHEMA;
+
 const PLATFORM: &str = r#"{
   "kind": "lab",
   "settings": { "domain": "lab.example", "greeting": "50 $ {{ name }}", "list": [1] },
   "machines": { "m1": { "role": "web" } }
-}"#;
-
-const SCHEMA: &str = r#"{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "properties": {
-    "kind": {},
-    "settings": { "type": "object" },
-    "machines": { "type": "object", "additionalProperties": { "type": "object" } }
-  }
 }"#;
 
 const ROLE: &str = r#"{

@@ -1,6 +1,8 @@
 //! A file is rendered once for the machines of a role exactly where it is the same on each of them.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod lab;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,20 +10,12 @@ use pconf_names::MachineName;
 use pconf_platform::{PlatformFile, SecretId};
 use pconf_render::{Scene, SecretValue, SecretValues, TemplateSet};
 
+use lab::SCHEMA;
+
 const PLATFORM: &str = r#"{
   "kind": "lab",
   "settings": { "domain": "lab.example" },
   "machines": { "m1": { "role": "web" }, "m2": { "role": "web" }, "m3": { "role": "mail" }, "m4": { "role": "mail" } }
-}"#;
-
-const SCHEMA: &str = r#"{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "properties": {
-    "kind": {},
-    "settings": { "type": "object" },
-    "machines": { "type": "object", "additionalProperties": { "type": "object" } }
-  }
 }"#;
 
 const ROLE: &str = r#"{

@@ -1,10 +1,14 @@
 //! Where each line comes from: which expression printed it, what that is made of, and why it is there.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod lab;
+
 use std::collections::BTreeMap;
 
 use pconf_platform::{PlatformFile, SecretId};
 use pconf_render::{Dependencies, Kind, Lines, SecretValue, SecretValues, TemplateSet};
+
+use lab::SCHEMA;
 
 const PLATFORM: &str = r#"{
   "kind": "lab",
@@ -18,16 +22,6 @@ const PLATFORM: &str = r#"{
     "off": false
   },
   "machines": { "m1": { "role": "web", "ip": "10.0.0.1" }, "m2": { "role": "web", "ip": "10.0.0.2" } }
-}"#;
-
-const SCHEMA: &str = r#"{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "properties": {
-    "kind": {},
-    "settings": { "type": "object" },
-    "machines": { "type": "object", "additionalProperties": { "type": "object" } }
-  }
 }"#;
 
 const ROLE: &str = r#"{
