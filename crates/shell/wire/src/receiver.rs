@@ -135,17 +135,18 @@ impl<P: Peers> Receiver<P> {
             Err(refused) => return refused,
         };
         let question = Arc::clone(&received.question);
-        match handler(received).await.map(Into::into) {
-            Ok(Answering::Now(answer)) => sign(&question, answer, self.clock.now().wall),
+        let answer = match handler(received).await.map(Into::into) {
+            Ok(Answering::Now(answer)) => answer,
             Ok(Answering::Later(coming)) => {
                 let clock = self.clock.clone();
-                Later::answer(async move {
+                return Later::answer(async move {
                     let answer = coming.await.unwrap_or_else(|fault| problem(&fault));
                     sign(&question, answer, clock.now().wall)
-                })
+                });
             }
-            Err(fault) => sign(&question, problem(&fault), self.clock.now().wall),
-        }
+            Err(fault) => problem(&fault),
+        };
+        sign(&question, answer, self.clock.now().wall)
     }
 
     /// Verifies a request: head, then body.
