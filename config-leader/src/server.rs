@@ -25,8 +25,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::Router;
-use pconf_daemon::{Certificates, Shutdown};
+use pconf_daemon::{Certificates, Service, Shutdown};
 use pconf_files::StateFolder;
 use pconf_wire::Clock;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -106,10 +105,10 @@ async fn serve_by(
         authority,
         Arc::clone(&room),
     )?;
-    let serving = pconf_daemon::serve(listener, desk.router(), None, shutdown.clone());
+    let serving = pconf_daemon::serve(listener, desk.service(), None, shutdown.clone());
     let shown = certificates.as_ref().map(tls::Keeper::shown);
     let serving_tls =
-        listen(folder.config().tls.as_ref().map(|tls| tls.listen), desk.router(), shown.clone(), shutdown.clone());
+        listen(folder.config().tls.as_ref().map(|tls| tls.listen), desk.service(), shown.clone(), shutdown.clone());
     let carrier = Arc::new(Carrier {
         folder: folder.clone(),
         board: Arc::clone(&board),
@@ -174,7 +173,7 @@ async fn serve_by(
 /// Serves at another address, where there is one.
 async fn listen(
     address: Option<SocketAddr>,
-    router: Router,
+    service: impl Service,
     certificates: Option<Certificates>,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
@@ -182,7 +181,7 @@ async fn listen(
     let listener =
         tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     info!(%address, tls = certificates.is_some(), "listening");
-    Ok(pconf_daemon::serve(listener, router, certificates, shutdown).await?)
+    Ok(pconf_daemon::serve(listener, service, certificates, shutdown).await?)
 }
 
 /// Where orders are taken. A token must not be readable on a network.

@@ -1,23 +1,23 @@
 //! The leader's answers: extract, decide with one call, answer. Followers are verified before any of this.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
+use hyper::body::Incoming;
 use pconf_bundle::signature::Direction;
 use pconf_bundle::{
     Authorities, Code, Control, KeyId, Keys, NextKey, Origin, Problem, open_report, open_snapshot, preferred_wait,
     routes,
 };
-use pconf_daemon::{Chain, Later, Seat, Version};
+use pconf_daemon::{Chain, Guest, Later, Seat, Service, Version};
 use pconf_files::StateFolder;
 use pconf_names::{MachineName, RevisionId, RoleName};
 use pconf_wire::{Ahead, Answering, Payload, Peers, Received, Receiver, Reply, reply};
@@ -62,6 +62,13 @@ pub(crate) struct Desk {
     authority: Option<String>,
 }
 
+/// Where everybody comes in.
+#[derive(Clone)]
+struct Entrance {
+    desk: Arc<Desk>,
+    dockerflow: Router,
+}
+
 /// What a key is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -101,13 +108,23 @@ impl Desk {
         Ok(Arc::new(Self { receiver, newest, keys, board, latest, told, snapshots, room, folder, authority }))
     }
 
-    pub(crate) fn router(self: &Arc<Self>) -> Router {
-        Router::new()
+    /// Dockerflow for whoever asks, everything else for followers.
+    pub(crate) fn service(self: &Arc<Self>) -> impl Service {
+        let dockerflow = Router::new()
             .route("/__lbheartbeat__", get(|| async {}))
             .route("/__heartbeat__", get(heartbeat))
             .route("/__version__", get(|| async { Json(Version::of("config-leader", env!("CARGO_PKG_VERSION"))) }))
-            .fallback(follower)
-            .with_state(Arc::clone(self))
+            .with_state(Arc::clone(self));
+        Entrance { desk: Arc::clone(self), dockerflow }
+    }
+
+    /// A follower's request.
+    async fn follower(self: &Arc<Self>, request: Request<Incoming>, guest: Guest) -> Response {
+        let from = guest.from.ip();
+        let answered = |received| async move { self.answer(received, guest).await };
+        let answer = self.receiver.serve(request, from, answered).await;
+        let board = Arc::clone(&self.board);
+        Later::inspect(answer, move |answer| board.counts().requests.answered(answer.status()))
     }
 
     /// Answers to the addresses that the platform derives and to the names that its certificate is for, whenever they change.
@@ -127,18 +144,26 @@ impl Desk {
         }
     }
 
-    async fn answer(self: &Arc<Self>, request: Received, from: IpAddr) -> Result<Answering, Problem> {
-        let held = self.keys.of(request.machine());
-        let standing = judge(request.key_id(), request.path() == routes::ENROLL, held.as_deref())?;
-        if standing == Standing::Joining {
-            return self.enrol(request, from).await.map(Answering::Now);
-        }
-        if standing == Standing::Unproven {
-            self.prove(&request).await;
+    /// What a request's key is good for, and all keys of its machine; an error where it is not good for this request.
+    fn judge(&self, id: &KeyId, joins: bool) -> Result<(Standing, Arc<Held>), Problem> {
+        let held = self.keys.of(&id.machine).ok_or_else(|| revoked(id))?;
+        Ok((judge(id, joins, &held)?, held))
+    }
+
+    async fn answer(self: &Arc<Self>, request: Received, guest: Guest) -> Result<Answering, Problem> {
+        let (standing, mut held) = self.judge(request.key_id(), request.path() == routes::ENROLL)?;
+        match standing {
+            Standing::Joining => return self.enrol(request, guest.from.ip()).await.map(Answering::Now),
+            Standing::Unproven => {
+                self.prove(&request).await;
+                // Its first use has changed it.
+                held = self.keys.of(request.machine()).unwrap_or(held);
+            }
+            Standing::Proven => {}
         }
         let current = Arc::clone(&self.newest.borrow());
         let machine = request.machine();
-        part(&current, machine, standing)?;
+        let served = part(&current, machine, standing)?;
         self.board.contact(machine);
         match (request.path(), request.method()) {
             (routes::REPORTS, &Method::POST) => self.report(&request).await.map(Answering::Now),
@@ -146,14 +171,15 @@ impl Desk {
             (routes::REPORTS | routes::SNAPSHOTS, _) => Err(Code::MethodNotAllowed.into()),
             (path, method) => match (routes::role_of(path), method) {
                 (Some(role), &Method::GET) => {
-                    let (asked, wait) = (Asked::of(&request, role), wait(&request));
-                    let answer = self.configuration(&asked, &current, standing).await?;
+                    let asked = Asked::of(&request, role);
+                    let answer = self.configuration(&asked, served, &held).await?;
+                    let wait = request.header(routes::PREFER).and_then(preferred_wait);
                     match wait.filter(|_| answer.status() == StatusCode::NOT_MODIFIED) {
                         None => Ok(answer.into()),
-                        Some((limit, seat)) => {
+                        Some(limit) => {
                             let (desk, deadline) = (Arc::clone(self), Instant::now() + limit);
-                            // What waits holds nothing of the request.
-                            let coming = async move { desk.await_configuration(asked, current, deadline, seat).await };
+                            let coming =
+                                async move { desk.await_configuration(asked, current, deadline, guest.seat).await };
                             Ok(Answering::Later(Box::pin(coming)))
                         }
                     }
@@ -178,12 +204,11 @@ impl Desk {
     }
 
     /// The bundle of a machine, or the word that it has it already.
-    async fn configuration(&self, asked: &Asked, current: &Current, standing: Standing) -> Result<Reply, Problem> {
-        let served = part(current, &asked.machine, standing)?;
-        let answer = configuration(asked, served, self.control(&asked.machine))?;
+    async fn configuration(&self, asked: &Asked, served: &Served, held: &Held) -> Result<Reply, Problem> {
+        let answer = configuration(asked, served, self.control(held))?;
         if answer.status() == StatusCode::OK {
-            self.board.fetched(&asked.machine, served.revision());
-            self.noted(&asked.machine, served.revision()).await?;
+            self.board.fetched(asked.machine(), served.revision());
+            self.noted(asked.machine(), served.revision()).await?;
         }
         Ok(answer)
     }
@@ -194,16 +219,16 @@ impl Desk {
         asked: Asked,
         mut current: Arc<Current>,
         deadline: Instant,
-        seat: Option<Seat>,
+        seat: Seat,
     ) -> Result<Reply, Problem> {
-        let mut waiter = self.room.enter(&asked.machine, seat.as_ref()).ok_or(Code::Overloaded)?;
+        let mut waiter = self.room.enter(asked.machine(), &seat).ok_or(Code::Overloaded)?;
         loop {
             let ended = waiter.wait(current, deadline).await;
             current = Arc::clone(&self.newest.borrow());
             // Much may have happened to the key meanwhile.
-            let held = self.keys.of(&asked.machine);
-            let standing = judge(asked.keys.id(), false, held.as_deref())?;
-            let mut answer = self.configuration(&asked, &current, standing).await?;
+            let (standing, held) = self.judge(asked.keys.id(), false)?;
+            let served = part(&current, asked.machine(), standing)?;
+            let mut answer = self.configuration(&asked, served, &held).await?;
             match ended {
                 Ended::News if answer.status() == StatusCode::NOT_MODIFIED => {}
                 Ended::News | Ended::Over => return Ok(answer),
@@ -216,9 +241,7 @@ impl Desk {
     }
 
     /// What a machine is told about its connection; nothing where there is nothing to say.
-    fn control(&self, machine: &MachineName) -> Option<Control> {
-        // Looked at again: the first use of a key has changed it.
-        let held = self.keys.of(machine)?;
+    fn control(&self, held: &Held) -> Option<Control> {
         let next_key = held.ring.announced().map(|key| NextKey { version: key.version, key: key.key.clone() });
         let authorities = self.authority.clone();
         if next_key.is_none() && authorities.is_none() {
@@ -342,7 +365,6 @@ impl Desk {
 
 /// A question for a bundle, apart from the request that it came with: a header's value would keep all of its buffer.
 struct Asked {
-    machine: MachineName,
     role: RoleName,
     keys: Arc<Keys>,
     accepts_sealed: bool,
@@ -353,19 +375,16 @@ impl Asked {
     fn of(request: &Received, role: RoleName) -> Self {
         let known = request.head.headers.get(IF_NONE_MATCH);
         Self {
-            machine: request.machine().clone(),
             role,
             keys: Arc::clone(request.keys()),
             accepts_sealed: request.header(ACCEPT) == Some(routes::SEALED_BUNDLE),
             known: known.and_then(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok()),
         }
     }
-}
 
-/// How long the one who asks is ready to wait, and the seat of its connection.
-fn wait(request: &Received) -> Option<(Duration, Option<Seat>)> {
-    let limit = request.header(routes::PREFER).and_then(preferred_wait)?;
-    Some((limit, request.head.extensions.get::<Seat>().cloned()))
+    fn machine(&self) -> &MachineName {
+        &self.keys.id().machine
+    }
 }
 
 /// What a machine is told.
@@ -390,7 +409,7 @@ fn part<'a>(current: &'a Current, machine: &MachineName, standing: Standing) -> 
 /// The bundle of a machine, or the word that it has it already.
 fn configuration(asked: &Asked, served: &Served, control: Option<Control>) -> Result<Reply, Problem> {
     if *served.role() != asked.role {
-        let detail = format!("`{}` has the role `{}`", asked.machine, served.role());
+        let detail = format!("`{}` has the role `{}`", asked.machine(), served.role());
         return Err(Problem::new(Code::RoleForbidden).with_detail(detail));
     }
     if !asked.accepts_sealed {
@@ -415,9 +434,9 @@ fn configuration(asked: &Asked, served: &Served, control: Option<Control>) -> Re
 }
 
 /// What a request's key is good for; an error where it is not good for this request.
-fn judge(id: &KeyId, joins: bool, held: Option<&Held>) -> Result<Standing, Problem> {
+fn judge(id: &KeyId, joins: bool, held: &Held) -> Result<Standing, Problem> {
     let forbidden = |detail: String| Err(Problem::new(Code::RoleForbidden).with_detail(detail));
-    match held.and_then(|held| held.ring.get(id.version)).map(|key| &key.state) {
+    match held.ring.get(id.version).map(|key| &key.state) {
         Some(KeyState::Enrolling(_) | KeyState::Spent(_)) if joins => Ok(Standing::Joining),
         Some(KeyState::Enrolling(_) | KeyState::Spent(_)) => {
             forbidden(format!("the key `{id}` is good for `{}` only", routes::ENROLL))
@@ -428,23 +447,21 @@ fn judge(id: &KeyId, joins: bool, held: Option<&Held>) -> Result<Standing, Probl
         Some(KeyState::Next(_)) => Ok(Standing::Unproven),
         Some(KeyState::Active | KeyState::Retiring(_)) => Ok(Standing::Proven),
         // Revoked, or dropped since the signature was verified.
-        Some(KeyState::Revoked) | None => {
-            Err(Problem::new(Code::KeyRevoked).with_detail(format!("the key `{id}` is revoked")))
-        }
+        Some(KeyState::Revoked) | None => Err(revoked(id)),
     }
 }
 
-/// A follower's request.
-async fn follower(
-    State(desk): State<Arc<Desk>>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    request: Request<Body>,
-) -> Response {
-    let for_handler = Arc::clone(&desk);
-    let from = from.ip();
-    let answer =
-        desk.receiver.serve(request, from, |received| async move { for_handler.answer(received, from).await }).await;
-    Later::inspect(answer, move |answer| desk.board.counts().requests.answered(answer.status()))
+fn revoked(id: &KeyId) -> Problem {
+    Problem::new(Code::KeyRevoked).with_detail(format!("the key `{id}` is revoked"))
+}
+
+impl Service for Entrance {
+    async fn answer(&self, request: Request<Incoming>, guest: Guest) -> Response {
+        if request.uri().path().starts_with("/__") {
+            return self.dockerflow.answer(request, guest).await;
+        }
+        self.desk.follower(request, guest).await
+    }
 }
 
 /// Dockerflow: 200 while followers can be served; the checks tell what an operator should look at.

@@ -59,8 +59,8 @@ impl WaitingRoom {
     }
 
     /// Lets a machine wait, instead of whoever waited for it before; `None` where there is no room.
-    pub(crate) fn enter<'a>(&'a self, machine: &'a MachineName, seat: Option<&Seat>) -> Option<Waiter<'a>> {
-        if seat.is_some_and(|seat| !seat.move_to(&self.seats)) {
+    pub(crate) fn enter<'a>(&'a self, machine: &'a MachineName, seat: &Seat) -> Option<Waiter<'a>> {
+        if !seat.move_to(&self.seats) {
             return None;
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);

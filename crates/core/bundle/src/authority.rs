@@ -93,7 +93,8 @@ impl Authorities {
     /// The canonical form of what a `Host` field says, when it is one of ours.
     #[must_use]
     pub fn canonical(&self, host: &str) -> Option<&str> {
-        self.0.get(&host.to_ascii_lowercase()).map(String::as_str)
+        // Nearly everybody spells it as we do.
+        self.0.get(host).or_else(|| self.0.get(&host.to_ascii_lowercase())).map(String::as_str)
     }
 }
 

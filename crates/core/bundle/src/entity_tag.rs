@@ -38,7 +38,7 @@ impl EntityTag {
     /// The field value.
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
-        crate::header_value(&self.to_string())
+        crate::header_value(self.to_string())
     }
 }
 

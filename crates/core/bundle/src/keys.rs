@@ -108,13 +108,12 @@ impl FromStr for KeyId {
     type Err = InvalidKeyId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let id = text
-            .rsplit_once('.')
-            .and_then(|(machine, version)| {
-                Some(Self { machine: machine.parse().ok()?, version: version.parse().ok()? })
-            })
+        let id = text.rsplit_once('.').and_then(|(machine, version)| {
             // One key has one spelling: no sign, no leading zero.
-            .filter(|id| id.to_string() == text);
+            let is_canonical = version == "0" || version.starts_with(|digit: char| ('1'..='9').contains(&digit));
+            let version = is_canonical.then(|| version.parse().ok())??;
+            Some(Self { machine: machine.parse().ok()?, version })
+        });
         id.ok_or_else(|| InvalidKeyId(text.to_owned()))
     }
 }
@@ -218,7 +217,9 @@ mod tests {
     #[test]
     fn a_key_id_has_one_spelling() -> Result<(), pconf_names::InvalidName> {
         assert_eq!("core-a.1".parse(), Ok(KeyId { machine: "core-a".parse()?, version: 1 }));
-        for bad in ["co1", "co1.", ".1", "co1.01", "co1.+1", "co1.-1", "Co1.1", "a.b.1", "co1.1 ", "co1.4294967296"] {
+        for bad in
+            ["co1", "co1.", ".1", "co1.01", "co1.+1", "co1.-1", "Co1.1", "a.b.1", "co1.1 ", "co1.00", "co1.4294967296"]
+        {
             assert_eq!(bad.parse::<KeyId>(), Err(InvalidKeyId(bad.to_owned())));
         }
         Ok(())

@@ -44,8 +44,8 @@ pub use seal::{
 pub use time::{Moment, UnixSeconds};
 
 /// A field value out of text that is ASCII by construction: our own names, numbers, base64 and hexadecimal digits.
-fn header_value(text: &str) -> http::HeaderValue {
-    match http::HeaderValue::from_str(text) {
+fn header_value(text: String) -> http::HeaderValue {
+    match http::HeaderValue::try_from(text) {
         Ok(value) => value,
         Err(_) => unreachable!("our own field values are printable ASCII"),
     }

@@ -13,7 +13,7 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(55);
 /// The header of somebody who is ready to wait so long, in whole seconds up to [`LONGEST_WAIT`].
 #[must_use]
 pub fn prefer_wait(limit: Duration) -> HeaderValue {
-    crate::header_value(&format!("wait={}", limit.min(LONGEST_WAIT).as_secs()))
+    crate::header_value(format!("wait={}", limit.min(LONGEST_WAIT).as_secs()))
 }
 
 /// How long the one who sent this header is ready to wait, up to [`LONGEST_WAIT`]; `None` where it is not. Preferences that

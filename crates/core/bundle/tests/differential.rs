@@ -132,7 +132,7 @@ impl Exchange {
     /// The oracle's request, signed.
     fn theirs(&self) -> Request<String> {
         let mut headers = headers(&self.request_fields);
-        headers.insert("content-digest", ContentDigest::of(&self.question).to_header());
+        headers.insert("content-digest", ContentDigest::of(&self.question).to_text().parse().unwrap());
         let mut request = self.request(headers);
         let mut components = vec!["@method", "@authority", "@path", "@query", "content-digest"];
         components.extend(self.request_fields.iter().map(|(name, _)| *name));
@@ -195,7 +195,7 @@ proptest! {
         prop_assert!(believed.is_ok(), "{:?}", believed);
 
         let mut signed = headers(&exchange.answer_fields);
-        signed.insert("content-digest", ContentDigest::of(&exchange.answer).to_header());
+        signed.insert("content-digest", ContentDigest::of(&exchange.answer).to_text().parse().unwrap());
         let mut response = exchange.response(signed);
         let mut components = vec!["@status", "content-digest"];
         components.extend(exchange.answer_fields.iter().map(|(name, _)| *name));

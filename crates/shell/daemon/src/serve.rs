@@ -1,20 +1,17 @@
-//! Serving a router on a listener that is bound already, with or without TLS, until asked to end. Who connects and says nothing, or only half
+//! Serving on a listener that is bound already, with or without TLS, until asked to end. Who connects and says nothing, or only half
 //! of it, costs a place for some seconds and no more.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::ConnectInfo;
 use axum::response::Response;
 use http::header::CONNECTION;
 use http::{Method, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -26,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::Shutdown;
 use crate::later::{Coming, Later};
 use crate::rewound::Rewound;
+use crate::service::{Guest, Seat, Service};
 
 /// How long requests in progress may go on after the wish to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -44,43 +42,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What a listener with TLS shows, as it is now: certificates change while it listens.
 pub type Certificates = watch::Receiver<Arc<ServerConfig>>;
 
-/// The place of the connection that a request came on; handlers find it in the request's extensions. Connections without a
-/// word to say are few, so whoever makes a request wait moves its connection to a place of its own.
-#[derive(Debug, Clone)]
-pub struct Seat(Arc<Mutex<Place>>);
-
-#[derive(Debug)]
-struct Place {
-    _permit: OwnedSemaphorePermit,
-    has_moved: bool,
-}
-
-impl Seat {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self(Arc::new(Mutex::new(Place { _permit: permit, has_moved: false })))
-    }
-
-    /// Takes one of `places` until the connection ends, and gives the one before to others; `false` where none is free.
-    #[must_use]
-    pub fn move_to(&self, places: &Arc<Semaphore>) -> bool {
-        let mut place = held(&self.0);
-        if !place.has_moved {
-            let Ok(permit) = Arc::clone(places).try_acquire_owned() else { return false };
-            *place = Place { _permit: permit, has_moved: true };
-        }
-        true
-    }
-}
-
 /// Serves until `shutdown`; requests in progress get five seconds to finish. With `certificates`, every connection begins
-/// with a TLS handshake by what they are at that moment. Handlers can extract `ConnectInfo<SocketAddr>`, and find a [`Seat`].
+/// with a TLS handshake by what they are at that moment.
 ///
 /// # Errors
 ///
 /// None now: what the system refuses to accept is tried again.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    service: impl Service,
     certificates: Option<Certificates>,
     mut shutdown: Shutdown,
 ) -> std::io::Result<()> {
@@ -96,7 +66,8 @@ pub async fn serve(
         };
         // Small answers must not wait for the acknowledgement of the ones before.
         let _ = stream.set_nodelay(true);
-        let talk = Talk { router: router.clone(), from, seat: Seat::new(place), ending: shutdown.clone() };
+        let guest = Guest { from, seat: Seat::new(place) };
+        let talk = Talk { service: service.clone(), guest, ending: shutdown.clone() };
         let config = certificates.as_ref().map(|now| Arc::clone(&now.borrow()));
         match config {
             None => connections.spawn(talk.over(stream)),
@@ -129,10 +100,9 @@ async fn shake_hands(
 }
 
 /// One connection's part of the service.
-struct Talk {
-    router: Router,
-    from: SocketAddr,
-    seat: Seat,
+struct Talk<A> {
+    service: A,
+    guest: Guest,
     ending: Shutdown,
 }
 
@@ -141,7 +111,7 @@ struct Talk {
 #[error("the answer comes later")]
 struct HasToWait;
 
-impl Talk {
+impl<A: Service> Talk<A> {
     async fn over(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let (mut stream, mut answer) = (Rewound { early: Vec::new(), stream }, None);
         // Boxed: nothing of HTTP is held while somebody waits.
@@ -164,17 +134,14 @@ impl Talk {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (first, later) = (Mutex::new(first), Mutex::new(None));
-        let service = service_fn(|mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(self.from));
-            request.extensions_mut().insert(self.seat.clone());
-            let (first, later, router) = (held(&first).take(), &later, TowerToHyperService::new(self.router.clone()));
+        let service = service_fn(|request: http::Request<Incoming>| {
+            let (first, later) = (held(&first).take(), &later);
             let lasts = lasts(&request);
             async move {
-                let answer = match first {
-                    Some(first) => Ok(first),
-                    None => router.call(request).await,
+                let mut answer = match first {
+                    Some(first) => first,
+                    None => self.service.answer(request, self.guest.clone()).await,
                 };
-                let Ok(mut answer) = answer;
                 match Later::take(&mut answer) {
                     None => Ok(answer),
                     Some(coming) if !lasts => Ok(coming.await),
@@ -211,7 +178,7 @@ impl Talk {
 }
 
 /// Whether the connection goes on after this request as if it had been a plain `GET`.
-fn lasts(request: &hyper::Request<Incoming>) -> bool {
+fn lasts(request: &http::Request<Incoming>) -> bool {
     request.method() == Method::GET
         && request.version() == Version::HTTP_11
         && !request.headers().contains_key(CONNECTION)
@@ -226,7 +193,7 @@ async fn gone(stream: &mut Rewound<impl AsyncRead + Unpin>) {
     }
 }
 
-fn held<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn held<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -247,6 +214,8 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, 
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::extract::ConnectInfo;
     use axum::response::IntoResponse as _;
     use axum::routing::get;
     use tokio::io::AsyncWriteExt as _;
@@ -489,24 +458,6 @@ mod tests {
         assert!(tokio::time::timeout(little, accept(&listener, &places)).await.is_err());
         drop(place);
         let _accepted = tokio::time::timeout(little, accept(&listener, &places)).await?;
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn a_connection_with_a_seat_elsewhere_makes_room_for_another() -> Result<(), Box<dyn std::error::Error>> {
-        let (places, elsewhere) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
-        let seat = Seat::new(Arc::clone(&places).acquire_owned().await?);
-        assert_eq!(places.available_permits(), 0);
-        assert!(seat.move_to(&elsewhere));
-        assert_eq!((places.available_permits(), elsewhere.available_permits()), (1, 0));
-        assert!(seat.move_to(&elsewhere), "it is there already");
-        let other = Seat::new(Arc::clone(&places).acquire_owned().await?);
-        assert!(!other.move_to(&elsewhere), "there is no room");
-        assert_eq!(places.available_permits(), 0);
-        drop(seat);
-        assert!(other.move_to(&elsewhere));
-        drop(other);
-        assert_eq!((places.available_permits(), elsewhere.available_permits()), (1, 1));
         Ok(())
     }
 }

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::BoxError;
+use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
+
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use pconf_bundle::signature::{
     Direction, Question, Refusal, Rejection, ReplayGuard, ReplayLimits, VerifiedHead, VerifiedRequest, verify_head,
@@ -124,8 +126,9 @@ impl<P: Peers> Receiver<P> {
 
     /// Answers one request that came from `from`: verified before `handler` sees it, signed after. Whoever sends much
     /// without a valid signature is answered with `429` for a while; a valid one is never limited.
-    pub async fn serve<H, F, A>(&self, request: Request<Body>, from: IpAddr, handler: H) -> Response<Body>
+    pub async fn serve<B, H, F, A>(&self, request: Request<B>, from: IpAddr, handler: H) -> Response<Body>
     where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
         H: FnOnce(Received) -> F,
         F: Future<Output = Result<A, Problem>>,
         A: Into<Answering>,
@@ -150,16 +153,15 @@ impl<P: Peers> Receiver<P> {
     }
 
     /// Verifies a request: head, then body.
-    async fn receive(&self, request: Request<Body>, from: IpAddr) -> Result<Received, Response<Body>> {
+    async fn receive<B>(&self, request: Request<B>, from: IpAddr) -> Result<Received, Response<Body>>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>>,
+    {
         let (head, body) = request.into_parts();
         let verified = self.verify(&head, from).map_err(|refused| *refused)?;
-        let body = match timeout(BODY_TIMEOUT, Limited::new(body, self.longest_body).collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            fault => {
-                let too_large = fault.is_ok_and(|read| read.is_err_and(|fault| fault.is::<LengthLimitError>()));
-                let code = if too_large { Code::BodyTooLarge } else { Code::BadRequest };
-                return Err(sign(&verified.without_body(), problem(&code.into()), self.clock.now().wall));
-            }
+        let body = match read(body, self.longest_body).await {
+            Ok(body) => body,
+            Err(code) => return Err(sign(&verified.without_body(), problem(&code.into()), self.clock.now().wall)),
         };
         match verified.with_body(body) {
             Ok(VerifiedRequest { question, body }) => Ok(Received { head, body, question: Arc::new(question) }),
@@ -211,6 +213,18 @@ impl<P: Peers> Receiver<P> {
             Rejection::Replayed | Rejection::Overloaded | Rejection::DigestMismatch => rejection.code().into(),
         };
         sign(question, problem(&fault), now)
+    }
+}
+
+/// The whole body, of at most that many bytes.
+async fn read(body: impl HttpBody<Data = Bytes, Error: Into<BoxError>>, longest: usize) -> Result<Bytes, Code> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    match timeout(BODY_TIMEOUT, Limited::new(body, longest).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(Code::BodyTooLarge),
+        Ok(Err(_)) | Err(_) => Err(Code::BadRequest),
     }
 }
 

@@ -1,9 +1,10 @@
 //! The signature base (RFC 9421 section 2.5): the text that the MAC is over, and the list of what it covers.
 
 use aws_lc_rs::hmac;
+use http::header::{HeaderMap, HeaderName};
 
-use super::components::Target;
-use crate::digest_field::ContentDigest;
+use super::cause::Cause;
+use super::components::{REQUEST_FIELDS, RESPONSE_FIELDS, Target, once};
 use crate::keys::Secret;
 
 /// A signature base under construction: one line per covered component, and the covered list in step with it.
@@ -14,76 +15,88 @@ pub(super) struct Base {
 
 impl Base {
     pub(super) fn new() -> Self {
-        Self { lines: String::with_capacity(1024), covered: String::with_capacity(256) }
+        let mut covered = String::with_capacity(256);
+        covered.push_str("()");
+        Self { lines: String::with_capacity(1024), covered }
     }
 
     /// Covers a component: its name, and the parameters of its identifier as they are serialised, e.g. `;req`.
     fn cover(&mut self, name: &str, parameters: &str, value: &str) {
-        self.covered.push(if self.covered.is_empty() { '(' } else { ' ' });
+        // The list is closed after each of them.
+        self.covered.pop();
+        if !self.covered.ends_with('(') {
+            self.covered.push(' ');
+        }
         for part in ["\"", name, "\"", parameters] {
             self.covered.push_str(part);
             self.lines.push_str(part);
         }
+        self.covered.push(')');
         for part in [": ", value, "\n"] {
             self.lines.push_str(part);
         }
     }
 
-    fn cover_field(&mut self, (name, value): (&str, &str)) {
-        self.cover(name, "", value);
+    /// Covers those of `names` that are present, in that order.
+    fn cover_fields(&mut self, headers: &HeaderMap, names: &'static [HeaderName]) -> Result<(), Cause> {
+        for name in names {
+            if let Some(value) = once(headers, name)? {
+                self.cover(name.as_str(), "", value);
+            }
+        }
+        Ok(())
     }
 
     /// The base of a request.
-    pub(super) fn of_request(target: &Target, digest: ContentDigest, fields: &[(&str, &str)]) -> Self {
+    pub(super) fn of_request(target: &Target, digest: &str, headers: &HeaderMap) -> Result<Self, Cause> {
         let mut base = Self::new();
-        for component in target.components() {
-            base.cover_field(component);
+        for (name, value) in target.components() {
+            base.cover(name, "", value);
         }
-        base.cover_field(("content-digest", &digest.to_text()));
-        for field in fields {
-            base.cover_field(*field);
-        }
-        base
+        base.cover("content-digest", "", digest);
+        base.cover_fields(headers, &REQUEST_FIELDS)?;
+        Ok(base)
     }
 
     /// The base of an answer, bound to the question: to its target, and through its signature to its nonce.
     pub(super) fn of_response(
         status: http::StatusCode,
-        digest: ContentDigest,
-        fields: &[(&str, &str)],
+        digest: &str,
+        headers: &HeaderMap,
         target: &Target,
         question_signature: &str,
-    ) -> Self {
+    ) -> Result<Self, Cause> {
         let mut base = Self::new();
-        base.cover_field(("@status", status.as_str()));
-        base.cover_field(("content-digest", &digest.to_text()));
-        for field in fields {
-            base.cover_field(*field);
-        }
+        base.cover("@status", "", status.as_str());
+        base.cover("content-digest", "", digest);
+        base.cover_fields(headers, &RESPONSE_FIELDS)?;
         for (name, value) in target.components() {
             base.cover(name, ";req", value);
         }
         base.cover("signature", ";req;key=\"req\"", question_signature);
-        base
+        Ok(base)
     }
 
     /// The covered list as it stands in `Signature-Input`.
-    pub(super) fn covered(&self) -> String {
-        format!("{})", self.covered)
+    pub(super) fn covered(&self) -> &str {
+        &self.covered
     }
 
     /// The MAC over the base with these parameters (`;created=…`).
-    pub(super) fn mac(&self, parameters: &str, key: &Secret) -> hmac::Tag {
+    pub(super) fn mac(self, parameters: &str, key: &Secret) -> hmac::Tag {
         hmac::sign(&mac_key(key), self.text(parameters).as_bytes())
     }
 
     /// Whether `mac` is the one over the base with these parameters, compared in constant time.
-    pub(super) fn has_mac(&self, parameters: &str, key: &Secret, mac: &[u8]) -> bool {
+    pub(super) fn has_mac(self, parameters: &str, key: &Secret, mac: &[u8]) -> bool {
         hmac::verify(&mac_key(key), self.text(parameters).as_bytes(), mac).is_ok()
     }
 
-    fn text(&self, parameters: &str) -> String {
-        [&self.lines, "\"@signature-params\": ", &self.covered, ")", parameters].concat()
+    fn text(mut self, parameters: &str) -> String {
+        for part in ["\"@signature-params\": ", &self.covered, parameters] {
+            self.lines.push_str(part);
+        }
+        self.lines
     }
 }
 
@@ -106,7 +119,7 @@ mod tests {
             let text = |name: &str| example[name].as_str().unwrap_or_default();
             let uri: http::Uri = text("target").parse()?;
             let target = Target::new(text("method").parse()?, text("host").to_owned(), uri.path(), uri.query());
-            let base = Base::of_request(&target, ContentDigest::of(b""), &[]);
+            let base = Base::of_request(&target, "", &HeaderMap::new())?;
             assert!(base.lines.lines().any(|line| line == text("line")), "{}: {}", text("section"), base.lines);
         }
         Ok(())
@@ -121,7 +134,7 @@ mod tests {
         let text = |name: &str| example[name].as_str().unwrap_or_default();
         let mut base = Base::new();
         for field in example["components"].as_array().into_iter().flatten() {
-            base.cover_field((field[0].as_str().unwrap_or_default(), field[1].as_str().unwrap_or_default()));
+            base.cover(field[0].as_str().unwrap_or_default(), "", field[1].as_str().unwrap_or_default());
         }
         assert_eq!(base.text(text("parameters")), text("base"));
 

@@ -29,7 +29,7 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(method: Method, authority: String, path: &str, query: Option<&str>) -> Self {
         let path = if path.is_empty() { "/" } else { path };
-        Self { method, authority, path: path.to_owned(), query: format!("?{}", query.unwrap_or_default()) }
+        Self { method, authority, path: path.to_owned(), query: ["?", query.unwrap_or_default()].concat() }
     }
 
     /// The derived components in the order of the profile.
@@ -41,20 +41,6 @@ impl Target {
             ("@query", &self.query),
         ]
     }
-}
-
-/// The fields of `names` that are present, in that order.
-pub(super) fn present<'a>(
-    headers: &'a HeaderMap,
-    names: &'static [HeaderName],
-) -> Result<Vec<(&'static str, &'a str)>, Cause> {
-    let mut fields = Vec::with_capacity(names.len());
-    for name in names {
-        if let Some(value) = once(headers, name)? {
-            fields.push((name.as_str(), value));
-        }
-    }
-    Ok(fields)
 }
 
 /// The value of a field that may be there once, without the white space around it.
@@ -69,11 +55,11 @@ pub(super) fn once<'a>(headers: &'a HeaderMap, name: &'static HeaderName) -> Res
 }
 
 /// The digest that a message carries. A content coding is refused with it: nobody may change a body on its way.
-pub(super) fn content_digest(headers: &HeaderMap) -> Result<ContentDigest, Cause> {
+pub(super) fn content_digest(headers: &HeaderMap) -> Result<(ContentDigest, &str), Cause> {
     static NAME: HeaderName = CONTENT_DIGEST;
     if headers.contains_key(CONTENT_ENCODING) {
         return Err(Cause::Coding);
     }
     let value = once(headers, &NAME)?.ok_or(Cause::Missing("content-digest"))?;
-    ContentDigest::parse(value).ok_or(Cause::Digest)
+    ContentDigest::parse(value).map(|digest| (digest, value)).ok_or(Cause::Digest)
 }

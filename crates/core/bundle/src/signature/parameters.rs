@@ -4,7 +4,6 @@
 //! value exactly one is accepted, so no second signature can be made out of a first. A parser of structured fields (RFC
 //! 8941) is therefore not needed: it would read much, before anybody is known, that is refused afterwards.
 
-use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -67,48 +66,57 @@ pub(super) struct ResponseParameters {
     pub(super) key_id: KeyId,
 }
 
-impl fmt::Display for RequestParameters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { created, expires, nonce: Nonce(nonce), key_id } = self;
-        write!(
-            f,
-            r#";created={created};expires={expires};nonce="{nonce}";alg="hmac-sha256";keyid="{key_id}";tag="pconf-v1""#
-        )
-    }
-}
-
-impl fmt::Display for ResponseParameters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, r#";created={};alg="hmac-sha256";keyid="{}";tag="pconf-v1""#, self.created, self.key_id)
-    }
-}
-
 impl RequestParameters {
-    /// Reads a `Signature-Input` that has to cover exactly `covered`.
-    pub(super) fn parse(input: &str, covered: &str) -> Result<Self, Cause> {
-        Self::read(parameters(input, "req", covered)?).ok_or(Cause::Parameters)
+    /// The parameters as they are signed.
+    pub(super) fn to_text(&self) -> String {
+        let Self { created, expires, nonce: Nonce(nonce), key_id } = self;
+        let (created, expires) = (created.0.to_string(), expires.0.to_string());
+        [";created=", &created, ";expires=", &expires, ";nonce=\"", nonce, "\"", &signed_with(key_id)].concat()
+    }
+
+    /// Reads a `Signature-Input` that has to cover exactly `covered`: the parameters, and their text as it was signed.
+    pub(super) fn parse<'a>(input: &'a str, covered: &str) -> Result<(Self, &'a str), Cause> {
+        let text = parameters(input, "req", covered)?;
+        Self::read(text).map(|read| (read, text)).ok_or(Cause::Parameters)
     }
 
     fn read(parameters: &str) -> Option<Self> {
-        let (created, rest) = parameters.strip_prefix(";created=")?.split_once(";expires=")?;
-        let (expires, rest) = rest.split_once(";nonce=\"")?;
-        let (nonce, rest) = rest.split_once("\";alg=\"hmac-sha256\";keyid=\"")?;
-        let key_id = rest.strip_suffix("\";tag=\"pconf-v1\"")?.parse().ok()?;
+        let (created, rest) = parameters.strip_prefix(";created=")?.split_once(';')?;
+        let (expires, rest) = rest.strip_prefix("expires=")?.split_once(';')?;
+        let (nonce, rest) = rest.strip_prefix("nonce=\"")?.split_once('"')?;
+        let key_id = key_id(rest)?;
         Some(Self { created: seconds(created)?, expires: seconds(expires)?, nonce: nonce.parse().ok()?, key_id })
     }
 }
 
 impl ResponseParameters {
-    /// Reads a `Signature-Input` that has to cover exactly `covered`.
-    pub(super) fn parse(input: &str, covered: &str) -> Result<Self, Cause> {
-        Self::read(parameters(input, "res", covered)?).ok_or(Cause::Parameters)
+    /// The parameters as they are signed.
+    pub(super) fn to_text(&self) -> String {
+        [";created=", &self.created.0.to_string(), &signed_with(&self.key_id)].concat()
+    }
+
+    /// Reads a `Signature-Input` that has to cover exactly `covered`: the parameters, and their text as it was signed.
+    pub(super) fn parse<'a>(input: &'a str, covered: &str) -> Result<(Self, &'a str), Cause> {
+        let text = parameters(input, "res", covered)?;
+        Self::read(text).map(|read| (read, text)).ok_or(Cause::Parameters)
     }
 
     fn read(parameters: &str) -> Option<Self> {
-        let (created, rest) = parameters.strip_prefix(";created=")?.split_once(";alg=\"hmac-sha256\";keyid=\"")?;
-        let key_id = rest.strip_suffix("\";tag=\"pconf-v1\"")?.parse().ok()?;
-        Some(Self { created: seconds(created)?, key_id })
+        let rest = parameters.strip_prefix(";created=")?;
+        let (created, rest) = rest.split_at(rest.find(';')?);
+        Some(Self { created: seconds(created)?, key_id: key_id(rest)? })
     }
+}
+
+/// How and with which key it was signed: the rest of the parameters.
+fn signed_with(key_id: &KeyId) -> String {
+    let KeyId { machine, version } = key_id;
+    [";alg=\"hmac-sha256\";keyid=\"", machine.as_str(), ".", &version.to_string(), "\";tag=\"pconf-v1\""].concat()
+}
+
+/// The key of parameters whose rest is `text`: what says how and with which key it was signed.
+fn key_id(text: &str) -> Option<KeyId> {
+    text.strip_prefix(";alg=\"hmac-sha256\";keyid=\"")?.strip_suffix("\";tag=\"pconf-v1\"")?.parse().ok()
 }
 
 /// What follows the covered list in an input of one member, of that label.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, IF_NONE_MATCH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, request::Parts};
 use zeroize::Zeroizing;
 
@@ -10,7 +10,7 @@ use super::Direction;
 use super::authenticator::{ReceivedMac, sign, signature_input};
 use super::base::Base;
 use super::cause::Cause;
-use super::components::{CONTENT_DIGEST, REQUEST_FIELDS, RESPONSE_FIELDS, Target, content_digest, once, present};
+use super::components::{CONTENT_DIGEST, Target, content_digest, once};
 use super::parameters::{Nonce, RequestParameters, ResponseParameters};
 use super::replay::ReplayGuard;
 use crate::authority::{Authorities, Origin};
@@ -140,13 +140,12 @@ pub fn sign_request(
     nonce: Nonce,
 ) -> Result<SentRequest, Cause> {
     let target = Target::new(asked.method.clone(), asked.origin.authority(), asked.path, asked.query);
-    let digest = asked.body;
-    let fields = present(headers, &REQUEST_FIELDS)?;
-    let base = Base::of_request(&target, digest, &fields);
-    let names_a_version = fields.iter().any(|(name, _)| *name == http::header::IF_NONE_MATCH.as_str());
+    let digest = asked.body.to_text();
+    let base = Base::of_request(&target, &digest, headers)?;
+    let names_a_version = headers.contains_key(IF_NONE_MATCH);
     let parameters = RequestParameters { created, expires: created.plus(LIFE), nonce, key_id: keys.id().clone() };
-    headers.insert(CONTENT_DIGEST, digest.to_header());
-    let signature = sign(headers, "req", &base, &parameters.to_string(), keys.mac(direction));
+    headers.insert(CONTENT_DIGEST, crate::header_value(digest));
+    let signature = sign(headers, "req", base, &parameters.to_text(), keys.mac(direction));
     Ok(SentRequest { exchange: Exchange { keys, direction, target, signature }, names_a_version })
 }
 
@@ -194,6 +193,9 @@ fn well_formed(parts: &Parts) -> Result<(), Refusal> {
 }
 
 fn climbs(segment: &str) -> bool {
+    if !segment.contains(['.', '%']) {
+        return false;
+    }
     let segment = segment.to_ascii_lowercase();
     segment.contains("%2f") || matches!(segment.replace("%2e", ".").as_str(), "." | "..")
 }
@@ -211,16 +213,15 @@ fn authentic(
     let host = once(headers, &HOST_NAME)?.unwrap_or_default();
     let authority = authorities.canonical(host).ok_or_else(|| Cause::Authority(host.to_owned()))?;
     let target = Target::new(parts.method.clone(), authority.to_owned(), parts.uri.path(), parts.uri.query());
-    let digest = content_digest(headers)?;
-    let base = Base::of_request(&target, digest, &present(headers, &REQUEST_FIELDS)?);
-    let parameters = RequestParameters::parse(input, &base.covered())?;
+    let (digest, digest_text) = content_digest(headers)?;
+    let base = Base::of_request(&target, digest_text, headers)?;
+    let (parameters, signed) = RequestParameters::parse(input, base.covered())?;
     let Some(keys) = keys(&parameters.key_id) else {
         // An unknown key costs what a known one does: the time of the refusal tells nothing. The outcome is not looked at.
-        let _good_or_bad =
-            received.verify(&base, &parameters.to_string(), &Zeroizing::new([0; 32]), &parameters.key_id);
+        let _good_or_bad = received.verify(base, signed, &Zeroizing::new([0; 32]), &parameters.key_id);
         return Err(Cause::UnknownKey(parameters.key_id));
     };
-    received.verify(&base, &parameters.to_string(), keys.mac(direction), &parameters.key_id)?;
+    received.verify(base, signed, keys.mac(direction), &parameters.key_id)?;
     let exchange = Exchange { keys, direction, target, signature: received.text };
     let question = Question { exchange: Box::new(exchange), created: parameters.created };
     Ok(AuthenticHead { question, parameters, digest })
@@ -304,10 +305,11 @@ impl Question {
         created: UnixSeconds,
     ) -> Result<(), Cause> {
         let Exchange { keys, direction, target, signature } = &*self.exchange;
-        let base = Base::of_response(status, digest, &present(headers, &RESPONSE_FIELDS)?, target, signature);
+        let digest = digest.to_text();
+        let base = Base::of_response(status, &digest, headers, target, signature)?;
         let parameters = ResponseParameters { created, key_id: keys.id().clone() };
-        headers.insert(CONTENT_DIGEST, digest.to_header());
-        sign(headers, "res", &base, &parameters.to_string(), keys.mac(direction.of_the_answer()));
+        headers.insert(CONTENT_DIGEST, crate::header_value(digest));
+        sign(headers, "res", base, &parameters.to_text(), keys.mac(direction.of_the_answer()));
         Ok(())
     }
 }

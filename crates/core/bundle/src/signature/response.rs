@@ -6,7 +6,7 @@ use http::header::HeaderMap;
 use super::authenticator::{ReceivedMac, signature_input};
 use super::base::Base;
 use super::cause::Cause;
-use super::components::{RESPONSE_FIELDS, content_digest, present};
+use super::components::content_digest;
 use super::parameters::ResponseParameters;
 use super::request::{Exchange, SentRequest};
 use crate::digest_field::ContentDigest;
@@ -31,13 +31,13 @@ impl SentRequest {
         let Exchange { keys, direction, target, signature } = &self.exchange;
         let input = signature_input(headers)?;
         let received = ReceivedMac::read(headers, "res")?;
-        let digest = content_digest(headers)?;
-        let base = Base::of_response(status, digest, &present(headers, &RESPONSE_FIELDS)?, target, signature);
-        let parameters = ResponseParameters::parse(input, &base.covered())?;
+        let (digest, digest_text) = content_digest(headers)?;
+        let base = Base::of_response(status, digest_text, headers, target, signature)?;
+        let (parameters, signed) = ResponseParameters::parse(input, base.covered())?;
         if parameters.key_id != *keys.id() {
             return Err(Cause::OtherKey(parameters.key_id));
         }
-        received.verify(&base, &parameters.to_string(), keys.mac(direction.of_the_answer()), &parameters.key_id)?;
+        received.verify(base, signed, keys.mac(direction.of_the_answer()), &parameters.key_id)?;
         if status == StatusCode::NOT_MODIFIED && !self.names_a_version {
             return Err(Cause::Unasked);
         }
