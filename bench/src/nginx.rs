@@ -10,7 +10,7 @@ use tempfile::TempDir;
 /// A running nginx with two workers that serves one file, whatever it is asked for.
 pub(crate) struct Nginx {
     _folder: TempDir,
-    _daemon: Daemon,
+    daemon: Option<Daemon>,
     pub(crate) address: SocketAddr,
 }
 
@@ -34,6 +34,13 @@ impl Nginx {
         let program = Program::named("/usr/sbin/nginx").arg("-c").arg(folder.path().join("nginx.conf"));
         let daemon = Daemon::start(program, &folder.path().join("log"))?;
         eventually("nginx answers", || Ok((get(address, "/body")?.status == 200).then_some(())))?;
-        Ok(Self { _folder: folder, _daemon: daemon, address })
+        Ok(Self { _folder: folder, daemon: Some(daemon), address })
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Asked, not killed: it has to end its workers.
+        let _already_ended = self.daemon.take().map(Daemon::end);
     }
 }

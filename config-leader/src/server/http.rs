@@ -205,7 +205,7 @@ impl Desk {
 
     /// The bundle of a machine, or the word that it has it already.
     async fn configuration(&self, asked: &Asked, served: &Served, held: &Held) -> Result<Reply, Problem> {
-        let answer = configuration(asked, served, self.control(held))?;
+        let answer = self.told(asked, served, held)?;
         if answer.status() == StatusCode::OK {
             self.board.fetched(asked.machine(), served.revision());
             self.noted(asked.machine(), served.revision()).await?;
@@ -240,14 +240,43 @@ impl Desk {
         }
     }
 
+    /// The bundle of a machine, or the word that it has it already.
+    fn told(&self, asked: &Asked, served: &Served, held: &Held) -> Result<Reply, Problem> {
+        if *served.role() != asked.role {
+            let detail = format!("`{}` has the role `{}`", asked.machine(), served.role());
+            return Err(Problem::new(Code::RoleForbidden).with_detail(detail));
+        }
+        if !asked.accepts_sealed {
+            let detail = format!("bundles are served as `{}` only", routes::SEALED_BUNDLE);
+            return Err(Problem::new(Code::NotAcceptable).with_detail(detail));
+        }
+        let serial = self.has_control(held).then(|| held.ring.serial());
+        let told = served.told(&asked.keys, serial, || self.control(held), asked.known.as_ref());
+        let (tag, sealed) = told.map_err(|error| internal(&error))?;
+        let mut answer = match sealed {
+            None => reply(StatusCode::NOT_MODIFIED, Payload::empty()),
+            Some(payload) => reply(StatusCode::OK, payload),
+        };
+        if answer.status() == StatusCode::OK {
+            let revision = HeaderValue::from_str(&served.revision().to_string()).map_err(|error| internal(&error))?;
+            let headers = answer.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(routes::SEALED_BUNDLE));
+            headers.insert(routes::CONF_REVISION, revision);
+        }
+        answer.headers_mut().insert(ETAG, tag);
+        Ok(answer)
+    }
+
+    /// Whether there is anything to tell a machine about its connection.
+    fn has_control(&self, held: &Held) -> bool {
+        self.authority.is_some() || held.ring.announced().is_some()
+    }
+
     /// What a machine is told about its connection; nothing where there is nothing to say.
     fn control(&self, held: &Held) -> Option<Control> {
         let next_key = held.ring.announced().map(|key| NextKey { version: key.version, key: key.key.clone() });
-        let authorities = self.authority.clone();
-        if next_key.is_none() && authorities.is_none() {
-            return None;
-        }
-        Some(Control { serial: held.ring.serial(), next_key, authorities })
+        let control = Control { serial: held.ring.serial(), next_key, authorities: self.authority.clone() };
+        self.has_control(held).then_some(control)
     }
 
     /// Hands out a key to a machine that joins.
@@ -404,33 +433,6 @@ fn part<'a>(current: &'a Current, machine: &MachineName, standing: Standing) -> 
             Err(Problem::new(Code::KeyRevoked).with_detail(detail))
         }
     }
-}
-
-/// The bundle of a machine, or the word that it has it already.
-fn configuration(asked: &Asked, served: &Served, control: Option<Control>) -> Result<Reply, Problem> {
-    if *served.role() != asked.role {
-        let detail = format!("`{}` has the role `{}`", asked.machine(), served.role());
-        return Err(Problem::new(Code::RoleForbidden).with_detail(detail));
-    }
-    if !asked.accepts_sealed {
-        let detail = format!("bundles are served as `{}` only", routes::SEALED_BUNDLE);
-        return Err(Problem::new(Code::NotAcceptable).with_detail(detail));
-    }
-    let sealed = served.sealed(&asked.keys, control).map_err(|error| internal(&error))?;
-    let is_known = asked.known.as_ref() == Some(&sealed.tag);
-    let mut answer = if is_known {
-        reply(StatusCode::NOT_MODIFIED, Payload::empty())
-    } else {
-        reply(StatusCode::OK, sealed.payload.clone())
-    };
-    let headers = answer.headers_mut();
-    headers.insert(ETAG, sealed.tag.clone());
-    if !is_known {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(routes::SEALED_BUNDLE));
-        let revision = HeaderValue::from_str(&served.revision().to_string()).map_err(|error| internal(&error))?;
-        headers.insert(routes::CONF_REVISION, revision);
-    }
-    Ok(answer)
 }
 
 /// What a request's key is good for; an error where it is not good for this request.

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::hmac;
 use hkdf::Hkdf;
 use pconf_names::MachineName;
 use serde::{Deserialize, Deserializer, Serializer};
@@ -44,8 +45,8 @@ pub struct InvalidKeyId(String);
 /// What is derived from one [`EnrolmentKey`]: HKDF-SHA256 (RFC 5869), salt `pconf-v1`, info `<purpose> 0x00 <keyid>`.
 pub struct Keys {
     id: KeyId,
-    mac_to_leader: Secret,
-    mac_to_follower: Secret,
+    mac_to_leader: hmac::Key,
+    mac_to_follower: hmac::Key,
     seal_to_leader: Secret,
     seal_to_follower: Secret,
 }
@@ -138,8 +139,8 @@ impl Keys {
             }
         };
         Self {
-            mac_to_leader: derive("mac f2l"),
-            mac_to_follower: derive("mac l2f"),
+            mac_to_leader: mac_key(&derive("mac f2l")),
+            mac_to_follower: mac_key(&derive("mac l2f")),
             seal_to_leader: derive("seal f2l"),
             seal_to_follower: derive("seal l2f"),
             id,
@@ -152,7 +153,7 @@ impl Keys {
         &self.id
     }
 
-    pub(crate) fn mac(&self, direction: Direction) -> &Secret {
+    pub(crate) fn mac(&self, direction: Direction) -> &hmac::Key {
         match direction {
             Direction::ToLeader => &self.mac_to_leader,
             Direction::ToFollower => &self.mac_to_follower,
@@ -165,6 +166,11 @@ impl Keys {
             Direction::ToFollower => &self.seal_to_follower,
         }
     }
+}
+
+/// A secret as MACs are made with it: what begins each of them is done once.
+pub(crate) fn mac_key(secret: &Secret) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice())
 }
 
 impl fmt::Debug for Keys {
@@ -191,14 +197,19 @@ mod tests {
         for case in vectors.as_array().into_iter().flatten() {
             let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8".parse()?;
             let keys = Keys::derive(case["key-id"].as_str().unwrap_or_default().parse()?, &key);
-            for (purpose, secret) in [
-                ("mac f2l", &keys.mac_to_leader),
-                ("mac l2f", &keys.mac_to_follower),
-                ("seal f2l", &keys.seal_to_leader),
-                ("seal l2f", &keys.seal_to_follower),
-            ] {
-                let derived = secret.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-                assert_eq!(Some(derived.as_str()), case["derived"][purpose].as_str(), "{purpose}");
+            let published = |purpose: &str| case["derived"][purpose].as_str().unwrap_or_default();
+            let shown = |secret: &[u8]| secret.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+            for (purpose, secret) in [("seal f2l", &keys.seal_to_leader), ("seal l2f", &keys.seal_to_follower)] {
+                assert_eq!(shown(secret.as_slice()), published(purpose), "{purpose}");
+            }
+            // These do not show themselves any more, but the MACs that they make.
+            for (purpose, key) in [("mac f2l", &keys.mac_to_leader), ("mac l2f", &keys.mac_to_follower)] {
+                let mut secret = Zeroizing::new([0; 32]);
+                for (byte, digits) in secret.iter_mut().zip(published(purpose).as_bytes().chunks(2)) {
+                    *byte = u8::from_str_radix(str::from_utf8(digits)?, 16)?;
+                }
+                let macs = [key, &mac_key(&secret)].map(|key| shown(hmac::sign(key, b"text").as_ref()));
+                assert_eq!(macs[0], macs[1], "{purpose}");
             }
         }
         Ok(())

@@ -38,8 +38,8 @@ pub use prefer::{LONGEST_WAIT, prefer_wait, preferred_wait};
 pub use problem::{Code, Problem};
 pub use report::{Drift, Report, ServiceOutcome, ServiceReport, Verdict};
 pub use seal::{
-    OpenError, SealNonce, SealedBundle, VerifiedBundle, open_bundle, open_report, open_snapshot, seal_bundle,
-    seal_report, seal_snapshot,
+    OpenError, SealNonce, SealedBundle, VerifiedBundle, name_bundle, open_bundle, open_report, open_snapshot,
+    seal_bundle, seal_report, seal_snapshot,
 };
 pub use time::{Moment, UnixSeconds};
 

@@ -93,6 +93,12 @@ pub fn seal_bundle(keys: &Keys, bundle: &Bundle, nonce: SealNonce) -> SealedBund
     }
 }
 
+/// The name that [`seal_bundle`] gives it, without sealing it.
+#[must_use]
+pub fn name_bundle(bundle: &Bundle) -> EntityTag {
+    tag(bundle, &to_json(bundle))
+}
+
 /// Opens a bundle that was announced as `revision` for `role`. Nothing in it is read before the seal was found good.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! The two signature headers: written in one form, read in no other.
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderMap, HeaderName};
@@ -7,7 +8,7 @@ use http::header::{HeaderMap, HeaderName};
 use super::base::Base;
 use super::cause::Cause;
 use super::components::once;
-use crate::keys::{KeyId, Secret};
+use crate::keys::KeyId;
 
 static SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 static SIGNATURE: HeaderName = HeaderName::from_static("signature");
@@ -22,7 +23,7 @@ pub(super) struct ReceivedMac {
 }
 
 /// Signs `base` and adds both headers. Returns the MAC's text `:…:`.
-pub(super) fn sign(headers: &mut HeaderMap, label: &str, base: Base, parameters: &str, key: &Secret) -> String {
+pub(super) fn sign(headers: &mut HeaderMap, label: &str, base: Base, parameters: &str, key: &hmac::Key) -> String {
     headers.insert(&SIGNATURE_INPUT, crate::header_value([label, "=", base.covered(), parameters].concat()));
     let text = [":", &STANDARD.encode(base.mac(parameters, key)), ":"].concat();
     headers.insert(&SIGNATURE, crate::header_value([label, "=", &text].concat()));
@@ -49,7 +50,7 @@ impl ReceivedMac {
     }
 
     /// Whether the MAC is that of `base`, compared in constant time.
-    pub(super) fn verify(&self, base: Base, parameters: &str, key: &Secret, key_id: &KeyId) -> Result<(), Cause> {
+    pub(super) fn verify(&self, base: Base, parameters: &str, key: &hmac::Key, key_id: &KeyId) -> Result<(), Cause> {
         if base.has_mac(parameters, key, &self.mac) { Ok(()) } else { Err(Cause::Mac(key_id.clone())) }
     }
 }

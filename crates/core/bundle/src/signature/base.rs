@@ -5,7 +5,6 @@ use http::header::{HeaderMap, HeaderName};
 
 use super::cause::Cause;
 use super::components::{REQUEST_FIELDS, RESPONSE_FIELDS, Target, once};
-use crate::keys::Secret;
 
 /// A signature base under construction: one line per covered component, and the covered list in step with it.
 pub(super) struct Base {
@@ -83,13 +82,13 @@ impl Base {
     }
 
     /// The MAC over the base with these parameters (`;created=…`).
-    pub(super) fn mac(self, parameters: &str, key: &Secret) -> hmac::Tag {
-        hmac::sign(&mac_key(key), self.text(parameters).as_bytes())
+    pub(super) fn mac(self, parameters: &str, key: &hmac::Key) -> hmac::Tag {
+        hmac::sign(key, self.text(parameters).as_bytes())
     }
 
     /// Whether `mac` is the one over the base with these parameters, compared in constant time.
-    pub(super) fn has_mac(self, parameters: &str, key: &Secret, mac: &[u8]) -> bool {
-        hmac::verify(&mac_key(key), self.text(parameters).as_bytes(), mac).is_ok()
+    pub(super) fn has_mac(self, parameters: &str, key: &hmac::Key, mac: &[u8]) -> bool {
+        hmac::verify(key, self.text(parameters).as_bytes(), mac).is_ok()
     }
 
     fn text(mut self, parameters: &str) -> String {
@@ -98,10 +97,6 @@ impl Base {
         }
         self.lines
     }
-}
-
-fn mac_key(key: &Secret) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, key.as_slice())
 }
 
 #[cfg(test)]
