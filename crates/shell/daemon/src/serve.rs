@@ -2,6 +2,7 @@
 //! of it, costs a place for some seconds and no more.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
@@ -29,6 +31,8 @@ use crate::service::{Guest, Seat, Service};
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a TLS handshake or a head may take to arrive, and how long a connection may be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is silent before HTTP is left until its other side goes on.
+const QUIET: Duration = Duration::from_millis(100);
 /// What is read or written of a connection at a time, and so the memory that it takes at most. A longer head is refused unseen; what
 /// is too long for the protocol, and shorter than this, is refused with a reason.
 const BUFFER: usize = 32 << 10;
@@ -106,6 +110,16 @@ struct Talk<A> {
     ending: Shutdown,
 }
 
+/// Why HTTP was left. What was read too early is read again when it is taken up.
+enum Left<S> {
+    /// The connection is over.
+    Over,
+    /// Nobody said anything for a while, or not all of it; whether a request was answered before that.
+    Silent(Rewound<S>, bool),
+    /// The answer to a request comes later.
+    Waiting(Rewound<S>, Coming),
+}
+
 /// A request has to wait: HTTP is left, and taken up again for its answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer comes later")]
@@ -114,28 +128,46 @@ struct HasToWait;
 impl<A: Service> Talk<A> {
     async fn over(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let (mut stream, mut answer) = (Rewound { early: Vec::new(), stream }, None);
-        // Boxed: nothing of HTTP is held while somebody waits.
-        while let Some((waiting, coming)) = Box::pin(self.speak_http(stream, answer)).await {
-            stream = waiting;
-            // Cancel-safe: who has gone is not answered.
-            answer = tokio::select! {
-                answer = coming => Some(answer),
-                () = gone(&mut stream) => return,
-            };
-            // In place of the request that was read already: this is what HTTP takes for the one that is answered.
-            stream.early.splice(..0, *b"GET / HTTP/1.1\r\n\r\n");
+        let (mut deadline, mut ending) = (Instant::now() + HEAD_TIMEOUT, self.ending.clone());
+        loop {
+            // Boxed: nothing of HTTP is held while somebody waits or is silent.
+            match Box::pin(self.speak_http(stream, answer.take())).await {
+                Left::Over => return,
+                Left::Silent(silent, has_answered) => {
+                    stream = silent;
+                    if has_answered {
+                        deadline = Instant::now() + HEAD_TIMEOUT;
+                    }
+                    // Cancel-safe, all of them: the connection is over.
+                    tokio::select! {
+                        goes_on = goes_on(&mut stream) => if !goes_on { return },
+                        () = tokio::time::sleep_until(deadline) => return,
+                        () = ending.requested() => return,
+                    }
+                }
+                Left::Waiting(waiting, coming) => {
+                    stream = waiting;
+                    // Cancel-safe: who has gone is not answered.
+                    answer = tokio::select! {
+                        answer = coming => Some(answer),
+                        () = gone(&mut stream) => return,
+                    };
+                    // In place of the request that was read already: this is what HTTP takes for the one that is answered.
+                    stream.early.splice(..0, *b"GET / HTTP/1.1\r\n\r\n");
+                }
+            }
         }
     }
 
-    /// Answers until the connection ends or the answer to a request comes later, which is told then. The first request is
-    /// answered with `first`, where there is one.
-    async fn speak_http<S>(&self, stream: Rewound<S>, first: Option<Response>) -> Option<(Rewound<S>, Coming)>
+    /// Answers until there is nothing to do or to say. The first request is answered with `first`, where there is one.
+    async fn speak_http<S>(&self, stream: Rewound<S>, first: Option<Response>) -> Left<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (first, later) = (Mutex::new(first), Mutex::new(None));
+        let (first, later, has_answered) = (Mutex::new(first), Mutex::new(None), AtomicBool::new(false));
         let service = service_fn(|request: http::Request<Incoming>| {
             let (first, later) = (held(&first).take(), &later);
+            has_answered.store(true, Ordering::Relaxed);
             let lasts = lasts(&request);
             async move {
                 let mut answer = match first {
@@ -156,24 +188,30 @@ impl<A: Service> Talk<A> {
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(QUIET)
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         let mut ending = self.ending.clone();
-        // How a connection ends concerns its other side only.
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            _ = &mut connection => {}
+            ended = &mut connection => ended,
             () = ending.requested() => {
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
-                let _ = (&mut connection).await;
+                (&mut connection).await
             }
-        }
-        let coming = held(&later).take()?;
+        };
+        let coming = held(&later).take();
         let left = connection.into_parts();
         let Rewound { mut early, stream } = left.io.into_inner();
         early.splice(..0, left.read_buf);
-        Some((Rewound { early, stream }, coming))
+        let stream = Rewound { early, stream };
+        match (coming, ended) {
+            (Some(coming), _) => Left::Waiting(stream, coming),
+            // All that was answered is on its way by then.
+            (None, Err(error)) if error.is_timeout() => Left::Silent(stream, has_answered.load(Ordering::Relaxed)),
+            // How a connection ends concerns its other side only.
+            (None, _) => Left::Over,
+        }
     }
 }
 
@@ -186,11 +224,19 @@ fn lasts(request: &http::Request<Incoming>) -> bool {
 
 /// Ends when the other side has gone. What it sends instead is kept for later. Cancel-safe.
 async fn gone(stream: &mut Rewound<impl AsyncRead + Unpin>) {
-    let mut byte = [0];
-    if let Ok(1..) = stream.stream.read(&mut byte).await {
-        stream.early.extend(byte);
+    if goes_on(stream).await {
         std::future::pending::<()>().await;
     }
+}
+
+/// Waits until the other side goes on, which is kept for later, or has gone: `false`. Cancel-safe.
+async fn goes_on(stream: &mut Rewound<impl AsyncRead + Unpin>) -> bool {
+    let mut byte = [0];
+    let goes_on = matches!(stream.stream.read(&mut byte).await, Ok(1..));
+    if goes_on {
+        stream.early.extend(byte);
+    }
+    goes_on
 }
 
 pub(crate) fn held<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -267,6 +313,26 @@ mod tests {
         let both = async { tokio::join!(ask(address, b"GET / HTTP/1.1\r\nhost:"), ask(address, b"")) };
         let (half, silent) = tokio::time::timeout(within, both).await?;
         assert_eq!((half?, silent?), (String::new(), String::new()));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_is_silent_for_a_while_goes_on_where_he_was() -> Result<(), Box<dyn std::error::Error>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (_trigger, shutdown) = Shutdown::by_hand();
+        tokio::spawn(serve(listener, Router::new().route("/", get(async || "here")), None, shutdown));
+        let mut client = TcpStream::connect(address).await?;
+        let mut answers = Vec::new();
+        for part in
+            ["", "GET / HTTP/1.1\r\nho", "st: x\r\n\r\n", "GET / HTTP/1.1\r\nhost: x\r\n", "connection: close\r\n\r\n"]
+        {
+            // The silence that this is about.
+            tokio::time::sleep(2 * QUIET).await;
+            client.write_all(part.as_bytes()).await?;
+        }
+        client.read_to_end(&mut answers).await?;
+        assert_eq!(String::from_utf8(answers)?.matches("\r\n\r\nhere").count(), 2);
         Ok(())
     }
 
