@@ -258,6 +258,11 @@ fn a_silent_machine_holds_nobody_up_and_gets_its_turn_when_it_comes_back() -> Re
     platform.set("/part", json!("second"))?;
     eventually("the others are done", || Ok((at(&mut platform, "second")? == ["m1", "m3", "m4"]).then_some(())))
         .with_context(|| platform.logs())?;
+    eventually("the status tells who is silent", || {
+        let status = platform.status()?;
+        let is_silent = |machine: &str| status["machines"][machine]["isSilent"] == true;
+        Ok((is_silent("canary") && is_silent("m2")).then_some(()))
+    })?;
     // A day of changes later.
     for part in ["third", "fourth"] {
         platform.set("/part", json!(part))?;

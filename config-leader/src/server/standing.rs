@@ -9,9 +9,6 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A machine that was not heard for so long may be anywhere by now: three times the usual poll.
-pub(crate) const SILENCE: Duration = Duration::from_mins(3);
-
 /// Where a machine stands.
 #[derive(Debug)]
 pub(crate) struct Standing {
@@ -26,6 +23,8 @@ pub(crate) struct Standing {
     pub(crate) behind: Option<Duration>,
     /// Since its last authenticated request.
     pub(crate) silent: Option<Duration>,
+    /// Whether that is so long that it may be anywhere by now (`silentAfter`).
+    pub(crate) is_silent: bool,
     pub(crate) owed: Option<usize>,
     pub(crate) failed: Option<usize>,
     pub(crate) drift: Option<usize>,
@@ -71,7 +70,7 @@ impl Standing {
             // Rounded up: who has been behind for a moment is behind.
             "behindSeconds": self.behind.map(|behind| behind.as_millis().div_ceil(1000)),
             "silentSeconds": seconds(self.silent),
-            "isSilent": self.silent.is_none_or(|silent| silent > SILENCE),
+            "isSilent": self.is_silent,
         })
     }
 }

@@ -11,6 +11,7 @@ use pconf_bundle::{KeyId, Report, ServiceOutcome, Verdict};
 use pconf_daemon::{Chain, Shutdown, StateError, from_state, to_state};
 use pconf_files::StateFolder;
 use pconf_names::{MachineName, RevisionId};
+use pconf_platform::Policy;
 use pconf_publish::{Rollout, Word, Words};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -364,6 +365,9 @@ impl Heard {
         let desired = current.due(name).map(|(revision, _)| revision);
         let is_there = desired.is_some_and(|desired| is_there(report, desired));
         let wanted = self.wanted.as_ref().filter(|wanted| Some(wanted.revision) == desired);
+        let silent = self.last_contact.as_ref().and_then(|at| since(at, now));
+        let told = current.rollout.as_ref().map(|rollout| rollout.policy.silent_after);
+        let limit = told.unwrap_or(Policy::default().silent_after);
         Standing {
             name: name.to_string(),
             role: current.machines.get(name).map(|served| served.role().to_string()).unwrap_or_default(),
@@ -372,7 +376,8 @@ impl Heard {
             on_disk: report.and_then(|report| report.on_disk),
             running: report.and_then(|report| report.verdict.running()),
             behind: if is_there { Some(Duration::ZERO) } else { wanted.and_then(|wanted| since(&wanted.since, now)) },
-            silent: self.last_contact.as_ref().and_then(|at| since(at, now)),
+            silent,
+            is_silent: silent.is_none_or(|silent| silent.as_secs() >= limit.seconds),
             owed: report.map(|report| services(report, ServiceOutcome::Owed)),
             failed: report.map(|report| services(report, ServiceOutcome::Failed)),
             drift: report.map(|report| report.drift.len()),

@@ -1,5 +1,6 @@
 //! `Content-Digest` (RFC 9530): what ties the bytes of a body to the signature over its head.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pconf_names::Digest;
@@ -29,10 +30,10 @@ impl ContentDigest {
         decode(text).map(Self)
     }
 
-    /// Whether `body` is what the digest was made of. Both sides see the digest: how long the comparison takes tells nothing.
+    /// Whether `body` is what the digest was made of, compared in constant time.
     #[must_use]
     pub fn matches(&self, body: &[u8]) -> bool {
-        self.0 == Self::of(body).0
+        verify_slices_are_equal(&self.0, &Self::of(body).0).is_ok()
     }
 
     /// The field value.

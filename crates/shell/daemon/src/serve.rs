@@ -33,6 +33,12 @@ const GRACE: Duration = Duration::from_secs(5);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is silent before HTTP is left until its other side goes on.
 const QUIET: Duration = Duration::from_millis(100);
+/// The same after an answer that came later: whoever waited for it has something to do now.
+const AT_ONCE: Duration = Duration::from_millis(1);
+/// So many of those who waited are answered at a time, and how long one waits for its turn: a word for ten thousand of them is no
+/// reason to hold as many buffers.
+const TURNS: usize = 256;
+const TURN: Duration = Duration::from_secs(1);
 /// What is read or written of a connection at a time, and so the memory that it takes at most. A longer head is refused unseen; what
 /// is too long for the protocol, and shorter than this, is refused with a reason.
 const BUFFER: usize = 32 << 10;
@@ -61,7 +67,7 @@ pub async fn serve(
     // It listens already: said again, this changes the length of the queue alone (listen(2)).
     rustix::net::listen(&listener, QUEUE)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let connections = TaskTracker::new();
+    let (connections, turns) = (TaskTracker::new(), Arc::new(Semaphore::new(TURNS)));
     loop {
         // Cancel-safe: a connection that is not accepted yet stays in the system's queue.
         let (stream, from, place) = tokio::select! {
@@ -71,7 +77,8 @@ pub async fn serve(
         // Small answers must not wait for the acknowledgement of the ones before.
         let _ = stream.set_nodelay(true);
         let guest = Guest { from, seat: Seat::new(place) };
-        let talk = Talk { service: service.clone(), guest, ending: shutdown.clone() };
+        let turns = Arc::clone(&turns);
+        let talk = Talk { service: service.clone(), guest, turns, ending: shutdown.clone() };
         let config = certificates.as_ref().map(|now| Arc::clone(&now.borrow()));
         match config {
             None => connections.spawn(talk.over(stream)),
@@ -107,6 +114,7 @@ async fn shake_hands(
 struct Talk<A> {
     service: A,
     guest: Guest,
+    turns: Arc<Semaphore>,
     ending: Shutdown,
 }
 
@@ -114,7 +122,7 @@ struct Talk<A> {
 enum Left<S> {
     /// The connection is over.
     Over,
-    /// Nobody said anything for a while, or not all of it; whether a request was answered before that.
+    /// The other side said nothing for a while, or not all of it; whether a request was answered before that.
     Silent(Rewound<S>, bool),
     /// The answer to a request comes later.
     Waiting(Rewound<S>, Coming),
@@ -127,40 +135,40 @@ struct HasToWait;
 
 impl<A: Service> Talk<A> {
     async fn over(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let (mut stream, mut answer) = (Rewound { early: Vec::new(), stream }, None);
+        let mut stream = Rewound { early: Vec::new(), stream };
         let (mut deadline, mut ending) = (Instant::now() + HEAD_TIMEOUT, self.ending.clone());
         loop {
+            // Cancel-safe, all of them: the connection is over.
+            tokio::select! {
+                goes_on = goes_on(&mut stream) => if !goes_on { return },
+                () = tokio::time::sleep_until(deadline) => return,
+                () = ending.requested() => return,
+            }
             // Boxed: nothing of HTTP is held while somebody waits or is silent.
-            match Box::pin(self.speak_http(stream, answer.take())).await {
-                Left::Over => return,
-                Left::Silent(silent, has_answered) => {
-                    stream = silent;
-                    if has_answered {
-                        deadline = Instant::now() + HEAD_TIMEOUT;
-                    }
-                    // Cancel-safe, all of them: the connection is over.
-                    tokio::select! {
-                        goes_on = goes_on(&mut stream) => if !goes_on { return },
-                        () = tokio::time::sleep_until(deadline) => return,
-                        () = ending.requested() => return,
-                    }
-                }
-                Left::Waiting(waiting, coming) => {
-                    stream = waiting;
-                    // Cancel-safe: who has gone is not answered.
-                    answer = tokio::select! {
-                        answer = coming => Some(answer),
-                        () = gone(&mut stream) => return,
-                    };
-                    // In place of the request that was read already: this is what HTTP takes for the one that is answered.
-                    stream.early.splice(..0, *b"GET / HTTP/1.1\r\n\r\n");
-                }
+            let mut left = Box::pin(self.speak_http(stream, None, QUIET)).await;
+            while let Left::Waiting(mut waiting, coming) = left {
+                // Cancel-safe: who has gone is not answered.
+                let answer = tokio::select! {
+                    answer = coming => answer,
+                    () = gone(&mut waiting) => return,
+                };
+                // In place of the request that was read already: this is what HTTP takes for the one that is answered.
+                waiting.early.splice(..0, *b"GET / HTTP/1.1\r\n\r\n");
+                // Who does not take its answer holds up nobody for long. The semaphore is never closed.
+                let _turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
+                left = Box::pin(self.speak_http(waiting, Some(answer), AT_ONCE)).await;
+            }
+            let Left::Silent(silent, has_answered) = left else { return };
+            stream = silent;
+            if has_answered {
+                deadline = Instant::now() + HEAD_TIMEOUT;
             }
         }
     }
 
-    /// Answers until there is nothing to do or to say. The first request is answered with `first`, where there is one.
-    async fn speak_http<S>(&self, stream: Rewound<S>, first: Option<Response>) -> Left<S>
+    /// Answers until there is nothing to do, or to say for so long. The first request is answered with `first`, where there is
+    /// one.
+    async fn speak_http<S>(&self, stream: Rewound<S>, first: Option<Response>, quiet: Duration) -> Left<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -188,7 +196,7 @@ impl<A: Service> Talk<A> {
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(QUIET)
+            .header_read_timeout(quiet)
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         let mut ending = self.ending.clone();
