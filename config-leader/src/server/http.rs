@@ -224,6 +224,7 @@ impl Desk {
         let mut waiter = self.room.enter(asked.machine(), &seat).ok_or(Code::Overloaded)?;
         loop {
             let ended = waiter.wait(current, deadline).await;
+            let turn = self.room.turn().await;
             current = Arc::clone(&self.newest.borrow());
             // Much may have happened to the key meanwhile.
             let (standing, held) = self.judge(asked.keys.id(), false)?;
@@ -231,7 +232,11 @@ impl Desk {
             let mut answer = self.configuration(&asked, served, &held).await?;
             match ended {
                 Ended::News if answer.status() == StatusCode::NOT_MODIFIED => {}
-                Ended::News | Ended::Over => return Ok(answer),
+                Ended::News | Ended::Over => {
+                    // Until it is written.
+                    answer.extensions_mut().insert(turn);
+                    return Ok(answer);
+                }
                 Ended::Replaced => {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     return Ok(answer);

@@ -7,19 +7,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pconf_daemon::{Seat, Shutdown};
 use pconf_names::MachineName;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::server::current::Current;
 
 /// More followers than that do not wait, whatever the system allows.
 const MOST: usize = 16_384;
+/// So many of them are answered at a time: a word for ten thousand is no reason to hold as many answers.
+const TURNS: usize = 256;
 
 /// Where followers wait.
 pub(crate) struct WaitingRoom {
     waiting: Mutex<HashMap<MachineName, Place>>,
     /// For the connections of those who wait or have waited: a lasting one of a follower takes no other's place.
     seats: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     newest: watch::Receiver<Arc<Current>>,
     shutdown: Shutdown,
     numbers: AtomicU64,
@@ -55,7 +58,8 @@ impl WaitingRoom {
     /// A room for so many as there can be open connections, and some left for others.
     pub(crate) fn open(newest: watch::Receiver<Arc<Current>>, shutdown: Shutdown, open_files: usize) -> Self {
         let seats = Arc::new(Semaphore::new(MOST.min(open_files / 4 * 3)));
-        Self { waiting: Mutex::default(), seats, newest, shutdown, numbers: AtomicU64::new(0) }
+        let turns = Arc::new(Semaphore::new(TURNS));
+        Self { waiting: Mutex::default(), seats, turns, newest, shutdown, numbers: AtomicU64::new(0) }
     }
 
     /// Lets a machine wait, instead of whoever waited for it before; `None` where there is no room.
@@ -67,6 +71,12 @@ impl WaitingRoom {
         let (stay, stays) = oneshot::channel();
         self.waiting().insert(machine.clone(), Place { number, _stay: stay });
         Some(Waiter { room: self, machine, number, stays })
+    }
+
+    /// Waits for one of the turns to be answered. It ends with the last of its clones.
+    pub(crate) async fn turn(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        // The semaphore is never closed.
+        Arc::clone(&self.turns).acquire_owned().await.ok().map(Arc::new)
     }
 
     /// How many wait.

@@ -35,10 +35,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_millis(100);
 /// The same after an answer that came later: whoever waited for it has something to do now.
 const AT_ONCE: Duration = Duration::from_millis(1);
-/// So many of those who waited are answered at a time, and how long one waits for its turn: a word for ten thousand of them is no
-/// reason to hold as many buffers.
-const TURNS: usize = 256;
-const TURN: Duration = Duration::from_secs(1);
 /// What is read or written of a connection at a time, and so the memory that it takes at most. A longer head is refused unseen; what
 /// is too long for the protocol, and shorter than this, is refused with a reason.
 const BUFFER: usize = 32 << 10;
@@ -67,7 +63,7 @@ pub async fn serve(
     // It listens already: said again, this changes the length of the queue alone (listen(2)).
     rustix::net::listen(&listener, QUEUE)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let (connections, turns) = (TaskTracker::new(), Arc::new(Semaphore::new(TURNS)));
+    let connections = TaskTracker::new();
     loop {
         // Cancel-safe: a connection that is not accepted yet stays in the system's queue.
         let (stream, from, place) = tokio::select! {
@@ -77,8 +73,7 @@ pub async fn serve(
         // Small answers must not wait for the acknowledgement of the ones before.
         let _ = stream.set_nodelay(true);
         let guest = Guest { from, seat: Seat::new(place) };
-        let turns = Arc::clone(&turns);
-        let talk = Talk { service: service.clone(), guest, turns, ending: shutdown.clone() };
+        let talk = Talk { service: service.clone(), guest, ending: shutdown.clone() };
         let config = certificates.as_ref().map(|now| Arc::clone(&now.borrow()));
         match config {
             None => connections.spawn(talk.over(stream)),
@@ -114,7 +109,6 @@ async fn shake_hands(
 struct Talk<A> {
     service: A,
     guest: Guest,
-    turns: Arc<Semaphore>,
     ending: Shutdown,
 }
 
@@ -154,8 +148,6 @@ impl<A: Service> Talk<A> {
                 };
                 // In place of the request that was read already: this is what HTTP takes for the one that is answered.
                 waiting.early.splice(..0, *b"GET / HTTP/1.1\r\n\r\n");
-                // Who does not take its answer holds up nobody for long. The semaphore is never closed.
-                let _turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
                 left = Box::pin(self.speak_http(waiting, Some(answer), AT_ONCE)).await;
             }
             let Left::Silent(silent, has_answered) = left else { return };
