@@ -201,7 +201,7 @@ fn climbs(segment: &str) -> bool {
     segment.contains("%2f") || matches!(segment.replace("%2e", ".").as_str(), "." | "..")
 }
 
-/// What is signed by nobody is verified with.
+/// What a request of an unknown key is verified with.
 static NOBODY: LazyLock<hmac::Key> = LazyLock::new(|| mac_key(&Zeroizing::new([0; 32])));
 
 fn authentic(
