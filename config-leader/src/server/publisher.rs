@@ -408,7 +408,9 @@ impl Publisher {
                 self.serve(&mut after, before);
                 counts.publish.took(start.elapsed());
             }
-            history::forget_announced(&self.folder, &seen.text);
+            if !is_held {
+                history::forget_announced(&self.folder, &seen.text);
+            }
             self.rendered = Some(seen);
         }
         if let Some(published) = after.published.as_ref().filter(|_| after.draft.is_none()) {

@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 use crate::cli::{AuditCommand, HistoryCommand};
 use crate::history::{self, Since, last_change};
+use crate::orders::Actor;
 
 /// A text of platform.json with a comment and a greeting.
 fn platform(greeting: &str) -> String {
@@ -227,6 +228,23 @@ async fn where_publishing_is_by_hand_a_rollback_is_the_word_and_a_message_is_the
     let wanted =
         [format!("{back}: rollback to {a}: because"), format!("{b}: because of b"), format!("{a}: because of a")];
     assert_eq!(told[..3], wanted);
+    world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_edit_it_was_is_known_however_long_it_waited_to_be_published() -> Result<()> {
+    let world = world().await?;
+    let text = platform("a").replacen('{', "{ \"rollout\": { \"publish\": \"manual\" },", 1);
+    fs::write(world.folder.platform(), &text)?;
+    world.said(Order::Apply(crate::server::Apply::default())).await?;
+    let one = world.written_down(&text, "").await?;
+    let greeted = text.replace("\"a\"", "\"b\"");
+    history::announce(&world.folder, &greeted, &Actor::here(), "greeted otherwise".to_owned())?;
+    fs::write(world.folder.platform(), &greeted)?;
+    world.eventually("it waits to be published", |status| !status["draft"].is_null()).await?;
+    world.said(Order::Apply(crate::server::Apply::default())).await?;
+    let two = world.written_down(&greeted, &one).await?;
+    assert_eq!(world.list().await[0], format!("{two}: greeted otherwise"));
     world.end().await
 }
 
