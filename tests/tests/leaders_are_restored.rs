@@ -7,9 +7,12 @@ use anyhow::{Context as _, Result, ensure};
 use promises::{Platform, TemplateSet, eventually};
 use serde_json::json;
 
+/// Copies a folder that is in use, as often as something in it comes and goes meanwhile.
 fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
-    ensure!(Command::new("cp").arg("-a").arg(from).arg(to).status()?.success(), "cannot copy `{}`", from.display());
-    Ok(())
+    eventually("nothing in it changes while it is copied", || {
+        let _not_there_yet = std::fs::remove_dir_all(to);
+        Ok(Command::new("cp").arg("-a").arg(from).arg(to).status()?.success().then_some(()))
+    })
 }
 
 /// Waits until every machine has refused that revision of the leader; why.
